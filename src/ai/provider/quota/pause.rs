@@ -58,11 +58,7 @@ impl Pause {
     }
 
     pub(super) fn due(&self, now: u64) -> Decision {
-        let start = if now < self.spread_until || self.until > now {
-            self.until.max(self.next.min(self.spread_until))
-        } else {
-            0
-        };
+        let start = self.until.max(self.next.min(self.spread_until));
         Decision::after(start.saturating_sub(now))
     }
 
