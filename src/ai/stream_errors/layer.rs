@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use tower_layer::Layer;
-
 use super::StreamErrorService;
 
 /// Layer that detects errors in the beginning of response bodies.
@@ -51,13 +49,4 @@ impl StreamErrorLayer {
 
 crate::macros::default!(StreamErrorLayer);
 
-impl<S> Layer<S> for StreamErrorLayer {
-    type Service = StreamErrorService<S>;
-
-    fn layer(&self, inner: S) -> StreamErrorService<S> {
-        StreamErrorService {
-            inner,
-            layer: *self,
-        }
-    }
-}
+crate::macros::layer!(impl Layer for StreamErrorLayer => StreamErrorService);
