@@ -48,11 +48,8 @@ pin_project! {
     }
 }
 
-/// A rejection whose body is read before the response is passed on.
-pub(super) struct RefusalReader<R: IntoHttp> {
-    reader: ErrorReader<R::Body>,
-    reservation: Option<Reservation>,
-}
+/// A rejection whose body is read before the response is passed on. Empty once it was read.
+pub(super) struct RefusalReader<R: IntoHttp>(Option<(ErrorReader<R::Body>, Reservation)>);
 
 /// Puts the reservation into the response body.
 #[derive(Debug, Clone, Copy)]
@@ -107,10 +104,8 @@ where
                     return Poll::Ready(Ok(map_body(response, ResponseBody::from)));
                 }
                 Ok((response, reservation)) if says_more(response.status()) => {
-                    *this.refused = Some(Box::new(RefusalReader {
-                        reader: ErrorReader::new(response.into_http()),
-                        reservation: Some(reservation),
-                    }));
+                    let reader = ErrorReader::new(response.into_http());
+                    *this.refused = Some(Box::new(RefusalReader(Some((reader, reservation)))));
                 }
                 Ok((response, reservation)) => {
                     return Poll::Ready(Ok(settled_by_body(response, reservation)));
@@ -130,12 +125,9 @@ fn settled_by_body<R>(mut response: R, reservation: Reservation) -> SettlingResp
 where
     R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
 {
-    let limits = if reservation.learns() {
-        RateLimits::from_headers(response.headers())
-    } else {
-        RateLimits::default()
-    };
-    reservation.observe(&limits);
+    let learns = reservation.learns();
+    let limits = learns.then(|| RateLimits::from_headers(response.headers()));
+    reservation.observe(&limits.unwrap_or_default());
     let is_failure = response.status().is_client_error() || response.status().is_server_error();
     let reads = match UsageReader::of(response.headers()) {
         _ if is_failure => Reads::Failure,
@@ -170,7 +162,9 @@ impl<R: IntoHttp> RefusalReader<R> {
     where
         R: WithBody<ResponseBody<<R as IntoHttp>::Body>>,
     {
-        ready!(self.reader.poll(cx));
+        if let Some((reader, _)) = &mut self.0 {
+            ready!(reader.poll(cx));
+        }
         let Some(outcome) = self.finish() else {
             unreachable!("polled after it was done")
         };
@@ -179,11 +173,11 @@ impl<R: IntoHttp> RefusalReader<R> {
 
     /// Notifies the limiter. Returns an error if no retry can succeed.
     fn finish(&mut self) -> Option<Result<http::Response<ResponseBody<R::Body>>, QuotaExhausted>> {
-        let (mut response, diagnosis) = self.reader.finish()?;
+        let (reader, reservation) = self.0.take()?;
+        let (mut response, diagnosis) = reader.finish();
         if let Some(hint) = diagnosis.hint() {
             response.extensions_mut().insert(hint);
         }
-        let reservation = self.reservation.take()?;
         let limits = RateLimits::from_headers(response.headers());
         let Some(limit) = diagnosis.limit else {
             // An error that is no rejection ends with its body.

@@ -53,7 +53,7 @@ pub(super) enum Inspection<B: Body> {
     Error(ErrorReader<B>),
     /// A successful response that is read until it has content or an error.
     Success {
-        response: Option<Response<BodyPeek<B>>>,
+        response: Response<BodyPeek<B>>,
         format: Format,
         event: Event,
     },
@@ -71,21 +71,22 @@ where
     type Output = Result<Diagnosed<R>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let inspection = match this.inspection {
-            Some(inspection) => inspection,
-            None => {
-                let response = ready!(this.inner.poll(cx)).map_err(Into::into)?;
-                match Inspection::of(response.into_http(), *this.layer) {
-                    Ok(inspection) => this.inspection.insert(Box::new(inspection)),
-                    Err(response) => {
-                        return Poll::Ready(Ok(R::from_http(response.map(Into::into))));
-                    }
+        let mut this = self.project();
+        loop {
+            if let Some(inspection) = this.inspection {
+                ready!(inspection.poll(cx))?;
+            }
+            if let Some(inspection) = this.inspection.take() {
+                return Poll::Ready(Ok(R::from_http(inspection.finish())));
+            }
+            let response = ready!(this.inner.as_mut().poll(cx)).map_err(Into::into)?;
+            match Inspection::of(response.into_http(), *this.layer) {
+                Ok(inspection) => *this.inspection = Some(Box::new(inspection)),
+                Err(response) => {
+                    return Poll::Ready(Ok(R::from_http(response.map(Into::into))));
                 }
             }
-        };
-        let response = ready!(inspection.poll(cx))?;
-        Poll::Ready(Ok(R::from_http(response)))
+        }
     }
 }
 
@@ -132,45 +133,43 @@ impl<B: Body> Inspection<B> {
             patience: layer.patience,
         };
         Ok(Self::Success {
-            response: Some(response.map(|body| BodyPeek::new(body, bounds))),
+            response: response.map(|body| BodyPeek::new(body, bounds)),
             format,
             event: Event::default(),
         })
     }
 
-    /// Returns the response with its whole body, once its outcome is known.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<ResponseBody<B>>, BoxError>>
+    /// Ready once the outcome is known. Returns an error if the body has one before any content.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>
     where
         B::Error: Into<BoxError>,
     {
-        let response = match self {
-            Self::Error(reader) => {
-                ready!(reader.poll(cx));
-                let read = reader.finish();
-                read.map(|(response, diagnosis)| noted(response, diagnosis))
-            }
+        match self {
+            Self::Error(reader) => reader.poll(cx).map(Ok),
             Self::Success {
                 response,
                 format,
                 event,
+            } => poll_event(response.body_mut(), format, event, cx),
+        }
+    }
+
+    /// Returns the response with its whole body.
+    fn finish(self) -> Response<ResponseBody<B>> {
+        let (response, diagnosis) = match self {
+            Self::Error(reader) => reader.finish(),
+            Self::Success {
+                response, event, ..
             } => {
-                if let Some(response) = response {
-                    ready!(poll_event(response.body_mut(), format, event, cx))?;
+                let response = response.map(BodyPeek::into_body);
+                if event.says != Says::Error {
+                    return response;
                 }
-                response.take().map(|response| {
-                    let response = response.map(BodyPeek::into_body);
-                    if event.says != Says::Error {
-                        return response;
-                    }
-                    let diagnosis = Diagnosis::of(None, response.headers(), &event.data);
-                    noted(response, diagnosis)
-                })
+                let diagnosis = Diagnosis::of(None, response.headers(), &event.data);
+                (response, diagnosis)
             }
         };
-        let Some(response) = response else {
-            unreachable!("polled after it was done")
-        };
-        Poll::Ready(Ok(response))
+        noted(response, diagnosis)
     }
 }
 

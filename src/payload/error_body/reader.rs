@@ -22,7 +22,7 @@ const BOUNDS: ReadLimits = ReadLimits {
 };
 
 /// An error response whose body is being read.
-pub(crate) struct ErrorReader<B: Body>(Option<Response<BodyPeek<B>>>);
+pub(crate) struct ErrorReader<B: Body>(Response<BodyPeek<B>>);
 
 /// Returns `true` if the body of a response with this status may say more than the status.
 pub(crate) fn says_more(status: StatusCode) -> bool {
@@ -43,26 +43,23 @@ fn known<B>(response: &Response<B>) -> Option<&Diagnosis> {
 
 impl<B: Body> ErrorReader<B> {
     pub(crate) fn new(response: Response<B>) -> Self {
-        Self(Some(response.map(|body| BodyPeek::new(body, BOUNDS))))
+        Self(response.map(|body| BodyPeek::new(body, BOUNDS)))
     }
 
     /// Ready once enough was read.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(response) = &mut self.0 {
-            let is_known = known(response).is_some();
-            while !is_known && ready!(response.body_mut().poll_step(cx)) == Step::Frame {}
-        }
+        let is_known = known(&self.0).is_some();
+        while !is_known && ready!(self.0.body_mut().poll_step(cx)) == Step::Frame {}
         Poll::Ready(())
     }
 
-    /// Returns the unchanged response and the diagnosis of what was read. Returns `None` if called
-    /// again.
-    pub(crate) fn finish(&mut self) -> Option<(Response<PeekedBody<B>>, Diagnosis)> {
-        let response = self.0.take()?;
+    /// Returns the unchanged response and the diagnosis of what was read.
+    pub(crate) fn finish(self) -> (Response<PeekedBody<B>>, Diagnosis) {
+        let Self(response) = self;
         let diagnosis = known(&response).cloned().unwrap_or_else(|| {
             let text = response.body().text();
             Diagnosis::of(response.status(), response.headers(), &text)
         });
-        Some((response.map(BodyPeek::into_body), diagnosis))
+        (response.map(BodyPeek::into_body), diagnosis)
     }
 }
