@@ -41,9 +41,7 @@ impl Reservation {
         if let Some(ticket) = self.ticket.take() {
             self.shared.lock().refund(&ticket);
             #[cfg(feature = "redis")]
-            if let Some((store, marks)) = self.in_store(&ticket) {
-                store.refund(marks);
-            }
+            self.in_store(&ticket, |store, marks| store.refund(marks));
             self.shared.wait_queue.wake_head();
         }
     }
@@ -69,9 +67,7 @@ impl Reservation {
             self.shared.learn(limits, |quotas, now| {
                 quotas.refuse(&ticket, class, retry_after, limits, now);
                 #[cfg(feature = "redis")]
-                if let Some((store, marks)) = self.in_store(&ticket) {
-                    store.refuse(quotas, marks, limits);
-                }
+                self.in_store(&ticket, |store, marks| store.refuse(quotas, marks, limits));
             });
         }
     }
@@ -91,9 +87,7 @@ impl Reservation {
             let settled = quotas.settles_in_time().then_some(now);
             quotas.settle(&ticket, usage, settled);
             #[cfg(feature = "redis")]
-            if let Some((store, marks)) = self.in_store(&ticket) {
-                store.settle(marks, usage);
-            }
+            self.in_store(&ticket, |store, marks| store.settle(marks, usage));
             quotas.heed(&ticket, limit.class, limit.retry_after, &told, now);
         });
     }
@@ -111,9 +105,12 @@ impl Reservation {
         self.ticket.as_ref().is_some_and(QuotaTicket::learns)
     }
 
+    /// Tells the store what has become of the units that the request has taken in it.
     #[cfg(feature = "redis")]
-    fn in_store<'a>(&'a self, ticket: &'a QuotaTicket) -> Option<(&'a ProviderLink, &'a [Mark])> {
-        Some((self.shared.store.as_ref()?, ticket.stored.as_deref()?))
+    fn in_store(&self, ticket: &QuotaTicket, tell: impl FnOnce(&ProviderLink, &[Mark])) {
+        if let (Some(store), Some(marks)) = (&self.shared.store, &ticket.stored) {
+            tell(store, marks);
+        }
     }
 
     /// Ends the request with its usage; `None` keeps what is reserved. No ratio is learned.
@@ -127,9 +124,7 @@ impl Reservation {
             quotas.settle(ticket, usage, now);
             drop(quotas);
             #[cfg(feature = "redis")]
-            if let Some((store, marks)) = self.in_store(ticket) {
-                store.settle(marks, usage);
-            }
+            self.in_store(ticket, |store, marks| store.settle(marks, usage));
             self.shared.wait_queue.wake_head();
         }
         self.ticket = None;
