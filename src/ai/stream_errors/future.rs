@@ -52,11 +52,14 @@ pub(super) enum Inspection<B: Body> {
     /// An error response.
     Error(ErrorReader<B>),
     /// A successful response that is read until it has content or an error.
-    Success {
-        response: Response<BodyPeek<B>>,
-        format: Format,
-        event: Event,
-    },
+    Success(Opening<B>),
+}
+
+/// A successful response, and what its beginning says.
+pub(super) struct Opening<B: Body> {
+    response: Response<BodyPeek<B>>,
+    format: Format,
+    event: Event,
 }
 
 // ===== impl ResponseFuture =====
@@ -132,11 +135,11 @@ impl<B: Body> Inspection<B> {
             frames: 256,
             patience: layer.patience,
         };
-        Ok(Self::Success {
+        Ok(Self::Success(Opening {
             response: response.map(|body| BodyPeek::new(body, bounds)),
             format,
             event: Event::default(),
-        })
+        }))
     }
 
     /// Ready once the outcome is known. Returns an error if the body has one before any content.
@@ -146,11 +149,7 @@ impl<B: Body> Inspection<B> {
     {
         match self {
             Self::Error(reader) => reader.poll(cx).map(Ok),
-            Self::Success {
-                response,
-                format,
-                event,
-            } => poll_event(response.body_mut(), format, event, cx),
+            Self::Success(opening) => opening.poll(cx),
         }
     }
 
@@ -158,14 +157,12 @@ impl<B: Body> Inspection<B> {
     fn finish(self) -> Response<ResponseBody<B>> {
         let (response, diagnosis) = match self {
             Self::Error(reader) => reader.finish(),
-            Self::Success {
-                response, event, ..
-            } => {
-                let response = response.map(BodyPeek::into_body);
-                if event.says != Says::Error {
+            Self::Success(opening) => {
+                let response = opening.response.map(BodyPeek::into_body);
+                if opening.event.says != Says::Error {
                     return response;
                 }
-                let diagnosis = Diagnosis::of(None, response.headers(), &event.data);
+                let diagnosis = Diagnosis::of(None, response.headers(), &opening.event.data);
                 (response, diagnosis)
             }
         };
@@ -173,38 +170,38 @@ impl<B: Body> Inspection<B> {
     }
 }
 
-/// Reads up to the first event that says anything, the end, or a limit.
-fn poll_event<B: Body>(
-    opening: &mut BodyPeek<B>,
-    format: &mut Format,
-    event: &mut Event,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), BoxError>>
-where
-    B::Error: Into<BoxError>,
-{
-    loop {
-        match ready!(opening.poll_step(cx)) {
-            Step::Frame => {
-                let is_whole = opening.newest(|bytes| format.feed(bytes, event));
-                // If bytes are missing, the rest would be misread.
-                if event.says == Says::Nothing && is_whole {
-                    continue;
+// ===== impl Opening =====
+
+impl<B: Body> Opening<B> {
+    /// Reads up to the first event that says anything, the end, or a limit.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>
+    where
+        B::Error: Into<BoxError>,
+    {
+        let (body, event) = (self.response.body_mut(), &mut self.event);
+        loop {
+            match ready!(body.poll_step(cx)) {
+                Step::Frame => {
+                    let is_whole = body.newest(|bytes| self.format.feed(bytes, event));
+                    // If bytes are missing, the rest would be misread.
+                    if event.says == Says::Nothing && is_whole {
+                        continue;
+                    }
+                }
+                Step::End if !body.is_cut() => event.end_stream(|| body.text()),
+                Step::End | Step::Enough => {}
+                Step::Failed => {
+                    // The client has not received any part of the response, so this is equivalent
+                    // to a connection error before the response. The error kind tells a retry so,
+                    // whatever the type of the body's error.
+                    if let Some(error) = body.take_error() {
+                        let broken = io::Error::new(io::ErrorKind::UnexpectedEof, error);
+                        return Poll::Ready(Err(broken.into()));
+                    }
                 }
             }
-            Step::End if !opening.is_cut() => event.end_stream(|| opening.text()),
-            Step::End | Step::Enough => {}
-            Step::Failed => {
-                // The client has not received any part of the response, so this is equivalent to a
-                // connection error before the response. The error kind tells a retry so, whatever
-                // the type of the body's error.
-                if let Some(error) = opening.take_error() {
-                    let broken = io::Error::new(io::ErrorKind::UnexpectedEof, error);
-                    return Poll::Ready(Err(broken.into()));
-                }
-            }
+            return Poll::Ready(Ok(()));
         }
-        return Poll::Ready(Ok(()));
     }
 }
 
