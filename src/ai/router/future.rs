@@ -209,17 +209,13 @@ impl<S: Service<Request, Response: IntoHttp>, Request> State<S, Request> {
         Request: PeekBody + ReplaceBody + TryClone,
     {
         match next {
-            Next::Send(Dispatch {
-                target,
-                mut service,
-                reservation,
-                watch,
-            }) => {
-                let future = service.call(run.take_request(target));
+            Next::Send(mut dispatch) => {
+                let target = dispatch.target;
+                let future = dispatch.service.call(run.take_request(target));
                 Self::Sent {
-                    future: provider::future::ResponseFuture::called(future, reservation),
+                    future: provider::future::ResponseFuture::called(future, dispatch.reservation),
                     target,
-                    watch,
+                    watch: dispatch.watch,
                 }
             }
             Next::Wait(race) => {

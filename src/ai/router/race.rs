@@ -81,8 +81,7 @@ impl<S: Clone> Race<S> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Dispatch<S>, BoxError>>
     where
-        S: Service<Request>,
-        S::Error: Into<BoxError>,
+        S: Service<Request, Error: Into<BoxError>>,
     {
         loop {
             let before = self.candidates.len();
@@ -151,8 +150,7 @@ impl<S: Clone> Race<S> {
         cx: &mut Context<'_>,
     ) -> Option<Dispatch<S>>
     where
-        S: Service<Request>,
-        S::Error: Into<BoxError>,
+        S: Service<Request, Error: Into<BoxError>>,
     {
         let mut start = None;
         self.candidates.retain_mut(|one| {
