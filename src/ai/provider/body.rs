@@ -73,6 +73,49 @@ impl Settlement {
             report,
         }
     }
+
+    #[inline]
+    fn feed<D: Buf>(&mut self, frame: &Frame<D>) {
+        if let (Reads::Usage(reader), Some(data)) = (&mut self.reads, frame.data_ref()) {
+            // If bytes are missing, the rest would be misread.
+            let mut feed = |slice: &[u8]| {
+                reader.feed(slice);
+                if reader.is_stream() {
+                    self.end.feed(slice);
+                }
+            };
+            if !each_slice(data, usize::MAX, &mut feed) {
+                self.reads = Reads::Nothing;
+            }
+        }
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        let Some(mut reservation) = self.reservation.take() else {
+            return;
+        };
+        let reported = match &self.reads {
+            Reads::Usage(reader) => reader.usage().map(|usage| (usage, reader.is_final())),
+            Reads::Nothing => None,
+            Reads::Failure => return reservation.end(|_| Some(TokenUsage::default())),
+        };
+        if let Some(error) = self.end.error() {
+            let limit = error.limit.as_ref();
+            if let Some(report) = &self.report {
+                report.failed_as(error.outcome, limit.and_then(|limit| limit.retry_after));
+            }
+            if let Some(limit) = limit {
+                return reservation.refuse_late(reported, limit);
+            }
+        }
+        match reported {
+            Some((usage, true)) => reservation.settle(usage),
+            _ if self.is_complete => reservation.end(|_| None),
+            _ => reservation.end(|on_drop| on_drop.usage(reported.unwrap_or_default().0)),
+        }
+    }
 }
 
 // ===== impl ResponseBody =====
@@ -127,53 +170,6 @@ crate::macros::debug!(impl<B: Body> Debug for ResponseBody<B> where B: std::fmt:
     is_held: self.settlement.is_some(),
     ..
 });
-
-// ===== impl Settlement =====
-
-impl Settlement {
-    #[inline]
-    fn feed<D: Buf>(&mut self, frame: &Frame<D>) {
-        if let (Reads::Usage(reader), Some(data)) = (&mut self.reads, frame.data_ref()) {
-            // If bytes are missing, the rest would be misread.
-            let mut feed = |slice: &[u8]| {
-                reader.feed(slice);
-                if reader.is_stream() {
-                    self.end.feed(slice);
-                }
-            };
-            if !each_slice(data, usize::MAX, &mut feed) {
-                self.reads = Reads::Nothing;
-            }
-        }
-    }
-}
-
-impl Drop for Settlement {
-    fn drop(&mut self) {
-        let Some(mut reservation) = self.reservation.take() else {
-            return;
-        };
-        let reported = match &self.reads {
-            Reads::Usage(reader) => reader.usage().map(|usage| (usage, reader.is_final())),
-            Reads::Nothing => None,
-            Reads::Failure => return reservation.end(|_| Some(TokenUsage::default())),
-        };
-        if let Some(error) = self.end.error() {
-            let limit = error.limit.as_ref();
-            if let Some(report) = &self.report {
-                report.failed_as(error.outcome, limit.and_then(|limit| limit.retry_after));
-            }
-            if let Some(limit) = limit {
-                return reservation.refuse_late(reported, limit);
-            }
-        }
-        match reported {
-            Some((usage, true)) => reservation.settle(usage),
-            _ if self.is_complete => reservation.end(|_| None),
-            _ => reservation.end(|on_drop| on_drop.usage(reported.unwrap_or_default().0)),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
