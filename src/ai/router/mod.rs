@@ -212,7 +212,6 @@
 mod chosen;
 mod error;
 pub mod future;
-mod layer;
 mod named;
 mod race;
 mod run;
@@ -221,6 +220,8 @@ mod target;
 mod weights;
 
 pub use self::{
-    chosen::SelectedTarget, error::NoTargetAvailable, layer::RouterLayer, service::Router,
+    chosen::SelectedTarget,
+    error::NoTargetAvailable,
+    service::{Router, RouterLayer},
     target::Target,
 };

@@ -170,11 +170,10 @@
 //! The response future may be dropped at any point. The held response is dropped with it.
 
 pub mod future;
-mod layer;
 mod service;
 mod stream;
 
-pub use self::{layer::StreamErrorLayer, service::StreamErrorService};
+pub use self::service::{StreamErrorLayer, StreamErrorService};
 /// The response body.
 pub mod body {
     pub use crate::http::peeked_body::PeekedBody as ResponseBody;
