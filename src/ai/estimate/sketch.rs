@@ -54,19 +54,15 @@ impl Sketch {
         sketch
     }
 
-    /// Returns the output limit of one choice.
-    pub(super) fn most(&self) -> Option<u64> {
-        self.most.into_iter().flatten().next()
-    }
-
-    /// Returns the number of choices, at least 1.
-    pub(super) fn answers(&self) -> u64 {
-        self.choices.max(1).saturating_mul(self.prompts.max(1))
-    }
-
-    /// Returns `true` if the request is for embeddings, which have no output tokens.
-    pub(super) fn is_embedding(&self) -> bool {
-        self.embeds && !self.completes && self.most().is_none()
+    /// Returns the most output tokens of all choices; `default` is for a request without a limit.
+    pub(super) fn output(&self, default: u64) -> u64 {
+        let most = self.most.into_iter().flatten().next();
+        // Embeddings have no output tokens.
+        if self.embeds && !self.completes && most.is_none() {
+            return 0;
+        }
+        let choices = self.choices.max(1).saturating_mul(self.prompts.max(1));
+        most.unwrap_or(default).saturating_mul(choices)
     }
 
     fn member(&mut self, name: &str, value: Json<'_>) {

@@ -138,7 +138,10 @@ impl ByLength {
         let unread = || self.default_input.unwrap_or_else(by_size);
         let sketch = Sketch::of(Json::lenient(&json::text(body)));
         let known = sketch.is_known.then(|| self.input(&sketch.count));
-        Tokens::new(known.unwrap_or_else(unread), self.output(&sketch))
+        Tokens::new(
+            known.unwrap_or_else(unread),
+            sketch.output(self.default_output),
+        )
     }
 
     fn input(&self, count: &ContentCount) -> u64 {
@@ -146,14 +149,6 @@ impl ByLength {
         let ascii = count.ascii.div_ceil(self.bytes_per_token);
         let parts = [ascii, count.other, count.tokens, media];
         parts.into_iter().fold(0, u64::saturating_add)
-    }
-
-    fn output(&self, sketch: &Sketch) -> u64 {
-        if sketch.is_embedding() {
-            return 0;
-        }
-        let most = sketch.most().unwrap_or(self.default_output);
-        most.saturating_mul(sketch.answers())
     }
 }
 
