@@ -1,17 +1,20 @@
 //! One limit of a provider.
 
-mod memory;
 mod report;
 
 pub(super) use self::report::Mark;
-use self::{memory::Tally, report::Reports};
+use self::report::Reports;
 use crate::{
     ai::{
-        provider::{Accounting, Counting, Shape},
+        provider::{Accounting, Counting, Shape, quota::bucket::RefundableBucket},
         tokens::Tokens,
     },
     http::Dimension,
-    limit::{Decision, nanos},
+    limit::{
+        Decision,
+        algorithm::window::{Period, RefundableWindow},
+        nanos,
+    },
 };
 
 /// The largest limit. Its sums and its products with the nanoseconds of a period fit their types.
@@ -40,6 +43,13 @@ pub(super) struct Meter {
     /// When the meter was created.
     born: u64,
     reports: Reports,
+}
+
+/// The units taken from a limit of either shape.
+#[derive(Debug, Clone)]
+enum Tally {
+    Bucket(RefundableBucket),
+    Window(RefundableWindow, Period),
 }
 
 // ===== impl Meter =====
@@ -71,12 +81,18 @@ impl Meter {
     }
 
     pub(super) fn shape(&self) -> Shape {
-        self.memory.shape()
+        match self.memory {
+            Tally::Bucket(_) => Shape::Bucket,
+            Tally::Window(..) => Shape::Window,
+        }
     }
 
     #[inline]
     pub(super) fn advance(&mut self, now: u64) {
-        self.memory.advance(now, self.limit);
+        match &mut self.memory {
+            Tally::Bucket(bucket) => bucket.advance(now, self.limit),
+            Tally::Window(window, period) => window.advance(period.nanos, now),
+        }
     }
 
     /// Returns the units that a request for `tokens` takes.
@@ -198,7 +214,14 @@ impl Meter {
 
     #[inline]
     fn give_back(&mut self, at: u64, units: u64) -> u64 {
-        let returned = self.memory.give_back(at, units);
+        let returned = match &mut self.memory {
+            Tally::Bucket(bucket) => bucket.give_back(at, units),
+            Tally::Window(window, period) => {
+                let used = window.used();
+                window.give_back(window.start(period, at), units);
+                used - window.used()
+            }
+        };
         self.reports.count(0, returned);
         returned
     }
@@ -210,6 +233,35 @@ impl Meter {
 
     /// Returns the nanoseconds until nothing is taken.
     pub(super) fn resets_in(&self, now: u64) -> u64 {
-        self.memory.resets_in(self.limit, now)
+        match &self.memory {
+            Tally::Bucket(bucket) => bucket.due(0, 0, self.limit, false),
+            Tally::Window(window, period) => window.empty_at(period.nanos).saturating_sub(now),
+        }
+    }
+}
+
+// ===== impl Tally =====
+
+impl Tally {
+    fn new(shape: Shape, period: u64, now: u64) -> Self {
+        match shape {
+            Shape::Bucket => Self::Bucket(RefundableBucket::new(period, now)),
+            Shape::Window => Self::Window(RefundableWindow::with_room(), Period::in_parts(period)),
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, units: u64, now: u64, in_turn: bool) {
+        match self {
+            Self::Bucket(bucket) => bucket.take(units, in_turn),
+            Self::Window(window, period) => window.take(window.start(period, now), units),
+        }
+    }
+
+    fn used(&self) -> u64 {
+        match self {
+            Self::Bucket(bucket) => bucket.used(),
+            Self::Window(window, ..) => window.used(),
+        }
     }
 }

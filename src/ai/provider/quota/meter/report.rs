@@ -151,7 +151,7 @@ impl Meter {
     /// certain, but a fixed window that is about to end looks like a bucket.
     pub(crate) fn reshape(&mut self, shape: Shape, sent: u64, now: u64) {
         let is_certain = shape == Shape::Window;
-        if shape != self.memory.shape() && (is_certain || !self.is_window) {
+        if shape != self.shape() && (is_certain || !self.is_window) {
             // Nearly always an early response: all units still count.
             self.memory = Tally::new(shape, self.period, sent);
             self.memory
@@ -172,10 +172,16 @@ impl Meter {
             reports.early = if is_old { before } else { reports.late };
             reports.late = before;
         }
+        let at = now.saturating_add(self.margin);
         Mark {
             net: reports.net,
-            // The provider counts without the margin, and without the parts of a period.
-            used: self.memory.used_after(now.saturating_add(self.margin)),
+            used: match &self.memory {
+                Tally::Bucket(bucket) => bucket.used(),
+                // The provider counts without the margin, and without the parts of a period.
+                Tally::Window(window, period) => {
+                    window.used_at(period.nanos, period.rounded_up(at))
+                }
+            },
             // Less than zero if more were given back.
             recent: (reports.net.wrapping_sub(reports.early.1) as i64).max(0) as u64,
             reserved: self.reserved,
