@@ -25,6 +25,12 @@ pub(crate) type FramePoll<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B a
 pub(crate) enum BodyEvent {
     /// The next frame is polled.
     Poll,
+    /// So many bytes were read, which need not be content.
+    #[cfg_attr(
+        not(feature = "per-key"),
+        allow(dead_code, reason = "only clients pay for them")
+    )]
+    Data(u64),
     /// A frame with content was read.
     Frame,
     /// The body has ended.
@@ -104,6 +110,12 @@ impl<B: Body, G> Body for GuardedBody<B, G> {
         };
         report(BodyEvent::Poll);
         let frame = ready!(this.body.as_mut().poll_frame(cx));
+        if let Some(data) = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref())
+        {
+            report(BodyEvent::Data(data.remaining() as u64));
+        }
         let has_ended = is_last(frame.as_ref(), &*this.body);
         match &frame {
             Some(Err(_)) => {}

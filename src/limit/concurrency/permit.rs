@@ -145,7 +145,7 @@ impl BodyPermit {
             self.idle += sampler.now().saturating_sub(since);
         }
         match event {
-            BodyEvent::Poll => {}
+            BodyEvent::Poll | BodyEvent::Data(_) => {}
             BodyEvent::Frame if sampler.latency == Latency::End => {
                 self.idle_since = Some(sampler.now());
             }

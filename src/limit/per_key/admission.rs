@@ -25,7 +25,34 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
 
     #[inline]
     fn enter(&self, demand: &Demand<K::Plan>, max_wait: Duration) -> Result<Permit<K>, Rejected> {
-        enter(self, demand, max_wait, |_| {})
+        if !matches!(demand.client, Client::Key(_) | Client::Shared) {
+            return enter_without_key(self, demand, max_wait);
+        }
+        if self.table.is_closed() {
+            return Err(closed::<K>(self.table.name()));
+        }
+        #[cfg(feature = "redis")]
+        if let Some(shared) = &self.shared {
+            return shared.enter(self, demand, max_wait);
+        }
+        let want = Want::at_once(demand.cost);
+        let taken = self.table.take(demand, want, self.clock.now());
+        let rejected = match taken.mark {
+            // Here, since a permit is large and would be moved otherwise.
+            Ok(mark) => return Ok(Permit::new(self, demand, mark, taken.left, taken.shared)),
+            Err(rejected) => standing_at::<K>(rejected, demand.cost, Some(&taken.left)),
+        };
+        reject(self, rejected, max_wait, |wait| {
+            let Some(wait) = wait else { return };
+            // What it would get after its wait.
+            let now = self.clock.now();
+            let then = now.saturating_add(nanos(wait));
+            let take = |count: &mut K, rule: &K::Rule| {
+                count.add(rule, Want::at_once(demand.cost), then);
+            };
+            let (key, plan) = (demand.counted_key(), demand.plan);
+            self.table.change(key, plan, taken.shared, now, take);
+        })
     }
 
     fn behind(&self, demand: &Demand<K::Plan>, priority: Priority) -> Option<Rejected> {
@@ -105,48 +132,14 @@ impl<K: Kind> Limiter for Arc<PerKeyState<K>> {
     }
 
     fn left(&self, demand: &Demand<K::Plan>, _: Priority) {
-        #[cfg(feature = "redis")]
-        if self.shared.is_some() {
-            return;
-        }
         self.table.leave(demand.counted_key(), self.clock.now());
-    }
-}
-
-/// Admits a request at once, or calls `refused` with its rejection. An admitted one returns in the
-/// branch that has made the permit, since that is large and would be moved otherwise.
-#[inline]
-pub(super) fn enter<K: Kind>(
-    state: &Arc<PerKeyState<K>>,
-    demand: &Demand<K::Plan>,
-    max_wait: Duration,
-    refused: impl FnOnce(&Rejected),
-) -> Result<Permit<K>, Rejected> {
-    if !matches!(demand.client, Client::Key(_) | Client::Shared) {
-        return enter_without_key(state, demand, max_wait).inspect_err(refused);
-    }
-    if state.table.is_closed() {
-        return Err(closed::<K>(state.table.name())).inspect_err(refused);
-    }
-    #[cfg(feature = "redis")]
-    if let Some(shared) = &state.shared {
-        return shared.enter(state, demand, max_wait).inspect_err(refused);
-    }
-    let want = Want::at_once(demand.cost);
-    let taken = state.table.take(demand, want, state.clock.now());
-    match taken.mark {
-        Ok(mark) => Ok(Permit::new(state, demand, mark, taken.left, taken.shared)),
-        Err(rejected) => {
-            let rejected = standing_at::<K>(rejected, demand.cost, Some(&taken.left));
-            reject(state, demand, rejected, taken.shared, max_wait).inspect_err(refused)
-        }
     }
 }
 
 /// Enters a request that is exempt, or has no key.
 #[cold]
 fn enter_without_key<K: Kind>(
-    state: &PerKeyState<K>,
+    state: &Arc<PerKeyState<K>>,
     demand: &Demand<K::Plan>,
     max_wait: Duration,
 ) -> Result<Permit<K>, Rejected> {
@@ -167,7 +160,7 @@ fn enter_without_key<K: Kind>(
             )
         });
     }
-    reject(state, demand, rejected, false, max_wait)
+    reject(state, rejected, max_wait, |_| {})
 }
 
 /// Returns the rejection of a limiter that is closed.
@@ -187,38 +180,29 @@ pub(super) fn standing_at<K: Kind>(
     let Some(left) = left else {
         return rejected;
     };
-    let mut all = Vec::new();
-    K::standings(left, &mut |standing| all.push(standing));
+    let all = K::standings(left).collect();
     rejected.standing_at(Standings { cost, all })
 }
 
-/// Rejects a request that finds no room. In a shadow it passes, and does not wait.
+/// Rejects a request that finds no room. In a shadow it passes, and does not wait: one that would
+/// wait, or whose wait a store has yet to say, takes its units by `take` all the same. Otherwise no
+/// request after it would be seen to wait too long.
 #[cold]
-fn reject<K: Kind>(
-    state: &PerKeyState<K>,
-    demand: &Demand<K::Plan>,
+pub(super) fn reject<K: Kind>(
+    state: &Arc<PerKeyState<K>>,
     rejected: Rejected,
-    shared: bool,
     max_wait: Duration,
+    take: impl FnOnce(Option<Duration>),
 ) -> Result<Permit<K>, Rejected> {
     if !state.is_shadow() {
         return Err(rejected);
     }
     let wait = rejected.retry_after();
-    if rejected.exceeds_capacity() || max_wait.is_zero() || wait > Some(max_wait) {
+    let may_wait = max_wait.saturating_add(state.reply_time(&rejected));
+    if rejected.is_final() || may_wait.is_zero() || wait > Some(max_wait) {
         state.count_rejection();
         return Ok(Permit::shadowed(&rejected.within(max_wait)));
     }
-    if let Some(wait) = wait {
-        // It takes what it would get after its wait. Otherwise no request after it would be seen to
-        // wait too long.
-        let now = state.clock.now();
-        let then = now.saturating_add(nanos(wait));
-        let take = |count: &mut K, rule: &K::Rule| {
-            count.add(rule, Want::at_once(demand.cost), then);
-        };
-        let key = demand.counted_key();
-        state.table.change(key, demand.plan, shared, now, take);
-    }
+    take(wait);
     Ok(Permit::uncounted())
 }

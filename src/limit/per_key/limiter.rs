@@ -6,7 +6,6 @@ use std::{
 };
 
 use super::{
-    admission::enter,
     by_key::{Client, Demand},
     kind::{Bucket, InFlight, Kind, Rate, Window},
     layer::{DEFAULT, OneOfSeveral},
@@ -158,8 +157,11 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// [`Rejected`] if they are not available, with the time until they are.
     pub fn try_acquire(&self, key: ClientKey, cost: u64) -> Result<Permit<K>, Rejected> {
         let demand = demand(key, cost);
-        let refused = |rejected: &Rejected| drop(self.0.refuse(&demand, rejected));
-        enter(&self.0, &demand, Duration::ZERO, refused)
+        let entered = self.0.enter(&demand, Duration::ZERO);
+        if let Err(rejected) = &entered {
+            drop(self.0.refuse(&demand, rejected));
+        }
+        entered
     }
 
     /// Waits in the queue of `key` for `cost` units, as long as it takes, and takes them.
@@ -291,10 +293,6 @@ impl<K: Kind> PerKeyLimiter<K> {
     /// by [`Quota::UNLIMITED`](crate::Quota::UNLIMITED), nothing is counted.
     #[must_use]
     pub fn used(&self, key: ClientKey) -> u64 {
-        #[cfg(feature = "redis")]
-        if let Some(shared) = &self.0.shared {
-            return shared.usage(key).0;
-        }
         self.usage(key).used
     }
 

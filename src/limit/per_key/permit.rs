@@ -97,11 +97,9 @@ impl<K: Kind> Permit<K> {
         }
     }
 
-    /// Shows the state of each of the key's limits, if the request was counted.
-    pub(super) fn standings(&self, show: &mut dyn FnMut(Standing<'static>)) {
-        if let Some(left) = &self.left {
-            K::standings(left, show);
-        }
+    /// Returns the state of each of the key's limits, if the request was counted.
+    pub(super) fn standings(&self) -> impl Iterator<Item = Standing<'static>> {
+        self.left.iter().flat_map(K::standings)
     }
 }
 

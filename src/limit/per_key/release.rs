@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     PerKeyLimiter,
-    body::{ByBytes, Metered},
+    body::{BodyPermit, ByBytes, Metered},
     by_key::{ByKey, Demand},
     kind::{Kind, Rate},
     permit::Permit,
@@ -105,9 +105,9 @@ where
 
     fn hold(&self, mut response: http::Response<B>, permit: Permit<K>) -> H::Output {
         let headers = response.headers_mut();
-        permit.standings(&mut |standing| {
+        for standing in permit.standings() {
             self.headers.write(headers, &standing, &self.policies, wall);
-        });
+        }
         self.until.hold(response, permit)
     }
 
@@ -191,7 +191,7 @@ where
     fn hold(&self, response: http::Response<B>, permit: Permit<K>) -> Self::Output {
         let (permit, later) = permit.split();
         let response = self.hold.hold(response, permit);
-        response.map(|body| Metered::new(body, later))
+        response.map(|body| BodyPermit::meter(body, later))
     }
 
     fn rejected(&self, response: http::Response<B>, rejected: &Rejected) -> Self::Output {

@@ -71,7 +71,7 @@ impl<K: Kind> PerKeyState<K> {
     }
 
     /// Changes the limits of each key that has none of its own, or their names.
-    pub(super) fn change_plan(&self, change: impl Fn(&mut K::Plan, &mut K::Names)) {
+    pub(super) fn change_plan(&self, change: impl FnOnce(&mut K::Plan, &mut K::Names)) {
         self.table.change_plan(change, self.clock.now());
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.shared {

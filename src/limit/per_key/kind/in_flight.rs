@@ -89,7 +89,9 @@ impl<H: Clone + Default + 'static> Count for InFlight<H> {
 
     fn left(&self, _: &InFlightRule, _: u64) {}
 
-    fn standings((): &(), _: &mut dyn FnMut(Standing<'static>)) {}
+    fn standings((): &()) -> impl Iterator<Item = Standing<'static>> {
+        std::iter::empty()
+    }
 
     #[cfg(feature = "redis")]
     fn left_in_store(_: &InFlightRule, _: UsedInStore<'_>) {}

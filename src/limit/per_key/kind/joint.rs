@@ -93,19 +93,16 @@ impl<A: Rate, B: Rate> Count for (A, B) {
         (self.0.left(a, now), self.1.left(b, now))
     }
 
-    fn standings((a, b): &Self::Left, show: &mut dyn FnMut(Standing<'static>)) {
-        A::standings(a, show);
-        B::standings(b, show);
+    fn standings((a, b): &Self::Left) -> impl Iterator<Item = Standing<'static>> {
+        A::standings(a).chain(B::standings(b))
     }
 
     #[cfg(feature = "redis")]
-    fn each_limit(
+    fn store_limits(
         (a, b): Self::Plan,
         (a_names, b_names): Self::Names,
-        show: &mut dyn FnMut(StoreLimit),
-    ) {
-        A::each_limit(a, a_names, show);
-        B::each_limit(b, b_names, show);
+    ) -> impl Iterator<Item = StoreLimit> {
+        A::store_limits(a, a_names).chain(B::store_limits(b, b_names))
     }
 
     #[cfg(feature = "redis")]

@@ -122,11 +122,14 @@ pub trait Count: Clone + Default + Send + 'static {
 
     fn left(&self, rule: &Self::Rule, now: u64) -> Self::Left;
 
-    fn standings(left: &Self::Left, show: &mut dyn FnMut(Standing<'static>));
+    /// Returns the state of each of the limits.
+    fn standings(left: &Self::Left) -> impl Iterator<Item = Standing<'static>>;
 
-    /// Shows each of the limits of a plan. Only rates are in a store.
+    /// Returns each of the limits of a plan. Only rates are in a store.
     #[cfg(feature = "redis")]
-    fn each_limit(_: Self::Plan, _: Self::Names, _: &mut dyn FnMut(StoreLimit)) {}
+    fn store_limits(_: Self::Plan, _: Self::Names) -> impl Iterator<Item = StoreLimit> {
+        std::iter::empty()
+    }
 
     /// Returns what is left if this is used of each limit.
     #[cfg(feature = "redis")]
@@ -233,16 +236,14 @@ impl RateState {
         }
     }
 
-    fn show(&self, show: &mut dyn FnMut(Standing<'static>)) {
-        if self.quota < UNLIMITED {
-            show(Standing {
-                name: self.name,
-                quota: self.quota,
-                window: Duration::from_nanos(self.window_nanos),
-                remaining: self.quota.saturating_sub(self.used.div_ceil(self.unit)),
-                reset: Duration::from_nanos(self.reset_nanos),
-            });
-        }
+    fn standing(&self) -> Option<Standing<'static>> {
+        (self.quota < UNLIMITED).then(|| Standing {
+            name: self.name,
+            quota: self.quota,
+            window: Duration::from_nanos(self.window_nanos),
+            remaining: self.quota.saturating_sub(self.used.div_ceil(self.unit)),
+            reset: Duration::from_nanos(self.reset_nanos),
+        })
     }
 }
 

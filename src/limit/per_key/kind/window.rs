@@ -136,17 +136,17 @@ impl Count for Window {
         }
     }
 
-    fn standings(left: &RateState, show: &mut dyn FnMut(Standing<'static>)) {
-        left.show(show);
+    fn standings(left: &RateState) -> impl Iterator<Item = Standing<'static>> {
+        left.standing().into_iter()
     }
 
     #[cfg(feature = "redis")]
-    fn each_limit(plan: Quota, name: &'static str, show: &mut dyn FnMut(StoreLimit)) {
-        show(StoreLimit {
+    fn store_limits(plan: Quota, name: &'static str) -> impl Iterator<Item = StoreLimit> {
+        std::iter::once(StoreLimit {
             spec: LimitSpec::window(&plan),
             limit: Self::LIMIT,
             name,
-        });
+        })
     }
 
     #[cfg(feature = "redis")]

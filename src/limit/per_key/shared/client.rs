@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::ClientLinks;
 use crate::limit::{
+    algorithm::Mark,
     engine::WaitQueue,
     key::ClientKey,
     per_key::kind::Kind,
@@ -13,14 +14,23 @@ use crate::limit::{
 };
 
 /// A client that is in use.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct ClientLink {
-    pub(super) key: ClientKey,
     pub(super) link: Arc<Link>,
     pub(super) queue: Arc<WaitQueue>,
-    pub(super) limits: Arc<[LimitSpec]>,
+    /// The number of limits.
+    limits: usize,
     /// Whether new clients share it.
     pub(super) is_shared: bool,
+}
+
+/// What one request took of the limits of a client, to be settled.
+pub(in crate::limit::per_key) struct LinkTicket<K: Kind> {
+    /// It is not dropped before.
+    pub(super) client: Arc<ClientLink>,
+    pub(super) rule: K::Rule,
+    pub(super) marks: Marks,
+    pub(super) cost: u64,
 }
 
 // ===== impl ClientLink =====
@@ -42,31 +52,12 @@ impl ClientLink {
             name: links.name.clone(),
             client: Some(key.digest(&links.name)),
         };
-        let link = Link::new(links.store.clone(), state, limits.clone(), queue.clone());
         Arc::new(Self {
-            key,
-            link,
+            limits: limits.len(),
+            link: Link::new(links.store.clone(), state, limits, queue.clone()),
             queue,
-            limits,
             is_shared,
         })
-    }
-
-    /// Sets the limits, if there are others. Returns the client with them, and whether there were.
-    pub(super) fn change(
-        self: &mut Arc<Self>,
-        limits: Option<Arc<[LimitSpec]>>,
-    ) -> (Arc<Self>, bool) {
-        let is_changed = limits.is_some();
-        if let Some(limits) = limits {
-            // The same link has them for all who use it.
-            self.link.set_limits(&limits);
-            *self = Arc::new(Self {
-                limits,
-                ..(**self).clone()
-            });
-        }
-        (self.clone(), is_changed)
     }
 
     /// Returns whether a request needs it, or the link knows what the store does not. Requests
@@ -81,7 +72,7 @@ impl ClientLink {
             return self.each(cost, |costs| self.link.take(costs, max_wait));
         }
         let exceeds = |limit: &LimitSpec| cost > limit.capacity();
-        if let Some(limit) = self.limits.iter().position(exceeds) {
+        if let Some(limit) = self.link.limits().iter().position(exceeds) {
             return Err(Shortage::Never { limit });
         }
         let taken = self.each(cost, |costs| self.link.take_besides(costs));
@@ -96,24 +87,22 @@ impl ClientLink {
         ))
     }
 
-    pub(super) fn look(&self, cost: u64) -> Result<(), Shortage> {
-        self.each(cost, |costs| self.link.look(costs))
-    }
-
-    pub(super) fn take_in_turn(&self, cost: u64) -> Option<Marks> {
-        self.each(cost, |costs| self.link.take_in_turn(costs))
-    }
-
     /// Adds units that were used in addition to what was granted.
     pub(super) fn charge(&self, units: u64) {
         self.each(units, |units| self.link.charge(None, units));
     }
 
+    /// Returns what is left by `rule`, as far as this process knows.
+    pub(super) fn left<K: Kind>(&self, rule: &K::Rule) -> Option<K::Left> {
+        let mut used = self.used().peekable();
+        used.peek()?;
+        Some(K::left_in_store(rule, &mut used))
+    }
+
     /// Returns what is used of each limit, and the time until nothing is, as far as this process
     /// knows.
     pub(super) fn used(&self) -> impl Iterator<Item = (u64, Duration)> {
-        let limits = 0..self.limits.len();
-        let used = limits.map_while(|limit| self.link.used(limit));
+        let used = (0..self.limits).map_while(|limit| self.link.used(limit));
         used.map(|used| (used.units, used.resets_in))
     }
 
@@ -123,12 +112,39 @@ impl ClientLink {
     }
 
     /// Calls `call` with the same cost for each limit.
-    fn each<T>(&self, cost: u64, call: impl FnOnce(&[u64]) -> T) -> T {
-        match self.limits.len() {
+    pub(super) fn each<T>(&self, cost: u64, call: impl FnOnce(&[u64]) -> T) -> T {
+        match self.limits {
             1 => call(&[cost]),
             2 => call(&[cost; 2]),
             several => call(&vec![cost; several]),
         }
+    }
+}
+
+// ===== impl LinkTicket =====
+
+impl<K: Kind> LinkTicket<K> {
+    /// Counts a cost that grows.
+    pub(in crate::limit::per_key) fn charge(&mut self, cost: u64) {
+        if cost > self.cost {
+            self.client.charge(cost - self.cost);
+            self.cost = cost;
+        }
+    }
+
+    /// Replaces the cost by the real one. Returns what is left.
+    pub(in crate::limit::per_key) fn settle(&mut self, real: u64) -> Option<K::Left> {
+        let unused = self.cost.saturating_sub(real);
+        if unused > 0 {
+            let back = |mark: &Mark| Mark {
+                cost: mark.cost.min(unused),
+                ..*mark
+            };
+            let marks: Vec<_> = self.marks.iter().map(back).collect();
+            self.client.link.refund(&marks);
+        }
+        self.charge(real);
+        self.client.left::<K>(&self.rule)
     }
 }
 

@@ -5,10 +5,9 @@
 
 mod admission;
 mod client;
-mod ticket;
 
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, RwLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -16,11 +15,10 @@ use std::{
     time::Duration,
 };
 
-use hashbrown::HashTable;
 use tokio::time::Instant;
 
 use self::client::ClientLink;
-pub(super) use self::ticket::LinkTicket;
+pub(super) use self::client::LinkTicket;
 use super::{by_key::Demand, kind::Kind};
 use crate::{
     error::{LimitKind, Rejected},
@@ -50,7 +48,6 @@ pub(super) struct ClientLinks<K: Kind> {
     name: Arc<str>,
     rules: RwLock<Rules<K>>,
     shards: Box<[Mutex<Shard>]>,
-    hashers: RandomState,
     max_keys: usize,
     /// The number of clients.
     keys: AtomicUsize,
@@ -61,7 +58,7 @@ pub(super) struct ClientLinks<K: Kind> {
 
 #[derive(Default)]
 struct Shard {
-    clients: HashTable<Arc<ClientLink>>,
+    clients: HashMap<ClientKey, Arc<ClientLink>>,
     /// What new clients share if there is no room for them.
     newcomers: Option<Arc<ClientLink>>,
     /// If there was no room: when the next search may find an idle client.
@@ -93,7 +90,6 @@ impl<K: Kind> ClientLinks<K> {
             shards: std::iter::repeat_with(Mutex::default)
                 .take(SHARDS)
                 .collect(),
-            hashers: RandomState::new(),
             max_keys,
             keys: AtomicUsize::new(0),
             next_shard: AtomicUsize::new(0),
@@ -130,16 +126,20 @@ impl<K: Kind> ClientLinks<K> {
     fn client_in(&self, shard: &mut Shard, demand: &Demand<K::Plan>) -> (Arc<ClientLink>, bool) {
         let rules = unpoisoned(self.rules.read());
         let key = demand.counted_key();
-        let hash = self.hash(&key);
-        if let Some(client) = shard.clients.find_mut(hash, |client| client.key == key) {
-            let limits = rules.change(&client.limits, demand.plan);
-            return client.change(limits);
+        let set_limits = |client: &Arc<ClientLink>, plan| {
+            let limits = rules.change(&client.link.limits(), plan);
+            if let Some(limits) = &limits {
+                client.link.set_limits(limits);
+            }
+            (client.clone(), limits.is_some())
+        };
+        if let Some(client) = shard.clients.get(&key) {
+            return set_limits(client, demand.plan);
         }
         if self.make_room(shard) {
             let limits = rules.change(&[], demand.plan);
             let client = ClientLink::new(self, key, limits.unwrap_or_default(), false);
-            let rehash = |client: &Arc<ClientLink>| self.hash(&client.key);
-            shard.clients.insert_unique(hash, client.clone(), rehash);
+            shard.clients.insert(key, client.clone());
             return (client, false);
         }
         // By the limits of all: larger ones would use up what others share.
@@ -147,8 +147,7 @@ impl<K: Kind> ClientLinks<K> {
             let key = ClientKey::newcomers(shard_of(&key) as u64);
             ClientLink::new(self, key, rules.limits.clone(), true)
         });
-        let limits = rules.change(&shared.limits, None);
-        shared.change(limits)
+        set_limits(shared, None)
     }
 
     /// Counts one more client, if there is room for it.
@@ -156,7 +155,10 @@ impl<K: Kind> ClientLinks<K> {
         let now = Instant::now();
         if self.keys() >= self.max_keys && shard.search_at.is_none_or(|at| at <= now) {
             self.drop_idle(shard);
-            let until = shard.clients.iter().map(|client| client.link.used_until());
+            let until = shard
+                .clients
+                .values()
+                .map(|client| client.link.used_until());
             let first = until.min().flatten().unwrap_or(now);
             shard.search_at = Some(first.max(now + PAUSE));
         }
@@ -167,14 +169,11 @@ impl<K: Kind> ClientLinks<K> {
 
     fn drop_idle(&self, shard: &mut Shard) {
         let before = shard.clients.len();
-        shard.clients.retain(|client| client.is_in_use());
+        shard.clients.retain(|_, client| client.is_in_use());
         let dropped = before - shard.clients.len();
         self.keys.fetch_sub(dropped, Ordering::Relaxed);
         if shard.clients.len() < shard.clients.capacity() / 4 {
-            let few = shard.clients.len() * 2;
-            shard
-                .clients
-                .shrink_to(few, |client| self.hash(&client.key));
+            shard.clients.shrink_to(shard.clients.len() * 2);
         }
         shard.newcomers.take_if(|client| !client.is_in_use());
     }
@@ -218,9 +217,7 @@ impl<K: Kind> ClientLinks<K> {
     /// its requests wait here.
     pub(super) fn usage(&self, key: ClientKey) -> (u64, usize) {
         let shard = self.lock(&key);
-        let client = shard
-            .clients
-            .find(self.hash(&key), |client| client.key == key);
+        let client = shard.clients.get(&key);
         client.map_or((0, 0), |client| {
             (client.most_used(), client.queue.waiting())
         })
@@ -235,8 +232,8 @@ impl<K: Kind> ClientLinks<K> {
     /// Shows each client that is in use here, and the units that it has in use.
     pub(super) fn each(&self, mut show: impl FnMut(ClientKey, u64)) {
         for shard in &self.shards {
-            for client in &unpoisoned(shard.lock()).clients {
-                show(client.key, client.most_used());
+            for (key, client) in &unpoisoned(shard.lock()).clients {
+                show(*key, client.most_used());
             }
         }
     }
@@ -246,7 +243,7 @@ impl<K: Kind> ClientLinks<K> {
         let mut all = Vec::new();
         for shard in &self.shards {
             let shard = unpoisoned(shard.lock());
-            all.extend(shard.clients.iter().chain(&shard.newcomers).cloned());
+            all.extend(shard.clients.values().chain(&shard.newcomers).cloned());
         }
         all
     }
@@ -254,12 +251,6 @@ impl<K: Kind> ClientLinks<K> {
     /// Returns the longest that a request waits for a reply.
     pub(super) fn timeout(&self) -> Duration {
         self.store.settings.timeout
-    }
-
-    fn hash(&self, key: &ClientKey) -> u64 {
-        let mut hasher = self.hashers.build_hasher();
-        hasher.write(key.bytes());
-        hasher.finish()
     }
 
     fn lock(&self, key: &ClientKey) -> MutexGuard<'_, Shard> {
@@ -310,11 +301,9 @@ crate::macros::debug! {
 
 impl<K: Kind> Rules<K> {
     fn new(plan: K::Plan, names: K::Names) -> Self {
-        let (mut limits, mut labels) = (Vec::new(), Vec::new());
-        K::each_limit(plan, names, &mut |limit| {
-            limits.push(limit.spec);
-            labels.push((limit.limit, limit.name));
-        });
+        let limits = K::store_limits(plan, names);
+        let (limits, labels): (Vec<_>, _) =
+            limits.map(|one| (one.spec, (one.limit, one.name))).unzip();
         Self {
             names,
             rule: K::rule(plan, names),
@@ -328,16 +317,9 @@ impl<K: Kind> Rules<K> {
         let Some(plan) = plan else {
             return (*limits != *self.limits).then(|| self.limits.clone());
         };
-        let (mut number, mut is_same) = (0, true);
-        K::each_limit(plan, self.names, &mut |limit| {
-            is_same &= limits.get(number) == Some(&limit.spec);
-            number += 1;
-        });
-        (!is_same).then(|| Self::new(plan, self.names).limits)
-    }
-
-    fn rule(&self, plan: Option<K::Plan>) -> K::Rule {
-        plan.map_or(self.rule, |plan| K::rule(plan, self.names))
+        let own = K::store_limits(plan, self.names).map(|limit| limit.spec);
+        let has_others = !limits.iter().copied().eq(own);
+        has_others.then(|| Self::new(plan, self.names).limits)
     }
 }
 

@@ -54,8 +54,8 @@ pub(super) struct Table<K: Kind> {
     next_shard: AtomicUsize,
     /// There is no room until then.
     full_until: AtomicU64,
-    /// Held while all shards get another rule, so that all of them have the same in the end.
-    changing: Mutex<()>,
+    /// Locked while all shards get another rule, so that all of them have the same in the end.
+    limits: Mutex<(K::Plan, K::Names)>,
     closed: AtomicBool,
 }
 
@@ -63,7 +63,6 @@ struct Shard<K: Kind> {
     rows: HashTable<Row<K>>,
     /// The limit that new keys share if the table is full.
     newcomers: K,
-    plan: K::Plan,
     names: K::Names,
     rule: K::Rule,
     /// When the first of the rows at the last look is idle, or soon after it.
@@ -98,7 +97,6 @@ impl<K: Kind> Table<K> {
             Mutex::new(Shard {
                 rows: HashTable::new(),
                 newcomers: K::default(),
-                plan,
                 names,
                 rule: K::rule(plan, names),
                 look_again_at: 0,
@@ -114,7 +112,7 @@ impl<K: Kind> Table<K> {
             next_look: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
             full_until: AtomicU64::new(0),
-            changing: Mutex::new(()),
+            limits: Mutex::new((plan, names)),
             closed: AtomicBool::new(false),
         }
     }
@@ -279,15 +277,16 @@ impl<K: Kind> Table<K> {
 
     /// Changes the plan of every key without one of its own, or the names of the limits in
     /// responses. What was used stays used.
-    pub(super) fn change_plan(&self, change: impl Fn(&mut K::Plan, &mut K::Names), now: u64) {
+    pub(super) fn change_plan(&self, change: impl FnOnce(&mut K::Plan, &mut K::Names), now: u64) {
         let mut waiting = Vec::new();
         {
-            let _one_at_a_time = unpoisoned(self.changing.lock());
+            let (plan, names) = &mut *unpoisoned(self.limits.lock());
+            change(plan, names);
+            let rule = K::rule(*plan, *names);
             for shard in &self.shards {
                 let shard = &mut *unpoisoned(shard.lock());
                 let before = shard.rule;
-                change(&mut shard.plan, &mut shard.names);
-                let rule = K::rule(shard.plan, shard.names);
+                shard.names = *names;
                 let shared = std::iter::once(&mut shard.newcomers);
                 let own = shard.rows.iter_mut().map(|row| &mut row.count);
                 for count in shared.chain(own).filter(|count| count.follows(&before)) {
@@ -306,9 +305,7 @@ impl<K: Kind> Table<K> {
     }
 
     pub(super) fn limits_and_names(&self) -> (K::Plan, K::Names) {
-        // There is at least one shard, and all have the same plan.
-        let shard = unpoisoned(self.shards[0].lock());
-        (shard.plan, shard.names)
+        *unpoisoned(self.limits.lock())
     }
 
     /// Rejects queued and new requests from now on.
@@ -351,9 +348,8 @@ impl<K: Kind> Table<K> {
 
     /// Returns the state of a key that has used nothing.
     pub(super) fn full_standings(&self) -> Vec<Standing<'static>> {
-        let (rule, mut all) = (unpoisoned(self.shards[0].lock()).rule, Vec::new());
-        K::standings(&K::default().left(&rule, 0), &mut |one| all.push(one));
-        all
+        let rule = unpoisoned(self.shards[0].lock()).rule;
+        K::standings(&K::default().left(&rule, 0)).collect()
     }
 
     fn hash(&self, key: &ClientKey) -> u64 {
