@@ -7,7 +7,7 @@ use super::{decimal, decimal::decimal};
 const MINUTE: u64 = 60 * decimal::SECOND;
 
 /// Parses a sum of numbers with units: days, and hours, minutes, seconds and less as Go writes
-/// them.
+/// them, or in words as error messages do.
 ///
 /// Returns `None` if the text is empty, has a sign, or has a number without a unit.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
@@ -27,11 +27,11 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 
 fn nanos(unit: &str) -> Option<u64> {
     Some(match unit {
-        "d" => 24 * 60 * MINUTE,
-        "h" => 60 * MINUTE,
-        "m" => MINUTE,
-        "s" => decimal::SECOND,
-        "ms" => decimal::MILLISECOND,
+        "d" | "day" | "days" => 24 * 60 * MINUTE,
+        "h" | "hr" | "hrs" | "hour" | "hours" => 60 * MINUTE,
+        "m" | "min" | "mins" | "minute" | "minutes" => MINUTE,
+        "s" | "sec" | "secs" | "second" | "seconds" => decimal::SECOND,
+        "ms" | "msec" | "millisecond" | "milliseconds" => decimal::MILLISECOND,
         // The micro sign and the Greek letter mu.
         "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
         "ns" => 1,

@@ -143,21 +143,8 @@ fn amount<'a, 'b>(words: &'a [&'b str]) -> Option<(Duration, &'a [&'b str])> {
     if let Some(amount) = duration(first) {
         return Some((amount, rest));
     }
-    let is_letter = |c: char| c.is_ascii_alphabetic();
-    let (number, unit) = first.split_at(first.find(is_letter).unwrap_or(first.len()));
-    let (unit, rest) = match unit {
-        "" => rest.split_first().map(|(unit, rest)| (*unit, rest))?,
-        unit => (unit, rest),
-    };
-    let short = match unit {
-        "ms" | "msec" | "millisecond" | "milliseconds" => "ms",
-        "s" | "sec" | "secs" | "second" | "seconds" => "s",
-        "m" | "min" | "mins" | "minute" | "minutes" => "m",
-        "h" | "hr" | "hrs" | "hour" | "hours" => "h",
-        "d" | "day" | "days" => "d",
-        _ => return None,
-    };
-    Some((duration(&format!("{number}{short}"))?, rest))
+    let (unit, rest) = rest.split_first()?;
+    Some((duration(&format!("{first}{unit}"))?, rest))
 }
 
 #[cfg(test)]
