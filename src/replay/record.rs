@@ -29,10 +29,6 @@ pub(super) enum RecordedFrame {
     Trailers(HeaderMap),
 }
 
-/// The error if the record would exceed its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
-
 // ===== impl Record =====
 
 impl Record {
@@ -43,8 +39,8 @@ impl Record {
         }
     }
 
-    /// Appends a part of the body.
-    pub(super) fn push(&mut self, mut data: &[u8]) -> Result<(), Full> {
+    /// Appends a part of the body. Returns `None` if it would exceed the limit, as the others do.
+    pub(super) fn push(&mut self, mut data: &[u8]) -> Option<()> {
         let held = self.hold(data.len())?;
         self.data += data.len() as u64;
         while !data.is_empty() {
@@ -61,27 +57,27 @@ impl Record {
             self.tail.extend_from_slice(now);
             data = later;
         }
-        Ok(())
+        Some(())
     }
 
     /// Appends all of the body. It is not copied if it is large.
-    pub(super) fn push_all(&mut self, data: &Bytes) -> Result<(), Full> {
+    pub(super) fn push_all(&mut self, data: &Bytes) -> Option<()> {
         if data.len() < SMALL || !self.is_empty() {
             return self.push(data);
         }
         self.hold(data.len())?;
         self.data += data.len() as u64;
         self.items.push(RecordedFrame::Data(data.clone()));
-        Ok(())
+        Some(())
     }
 
-    pub(super) fn push_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Full> {
+    pub(super) fn push_trailers(&mut self, trailers: &HeaderMap) -> Option<()> {
         let lines = trailers.iter();
         let text = lines.map(|(name, value)| name.as_str().len() + value.len() + FIELD);
         self.hold(text.sum::<usize>().saturating_add(FIELD))?;
         self.seal();
         self.items.push(RecordedFrame::Trailers(trailers.clone()));
-        Ok(())
+        Some(())
     }
 
     /// Turns the last data into an item.
@@ -121,15 +117,11 @@ impl Record {
         }
     }
 
-    /// Counts `more` bytes, and returns the count before.
-    fn hold(&mut self, more: usize) -> Result<usize, Full> {
+    /// Counts `more` bytes, and returns the count before; `None` if they would exceed the limit.
+    fn hold(&mut self, more: usize) -> Option<usize> {
         let before = self.held;
-        let held = before.checked_add(more).ok_or(Full)?;
-        if held > self.max {
-            return Err(Full);
-        }
-        self.held = held;
-        Ok(before)
+        self.held = before.checked_add(more).filter(|held| *held <= self.max)?;
+        Some(before)
     }
 }
 
@@ -154,7 +146,7 @@ mod tests {
             let byte = u8::try_from(n % 251).unwrap();
             record.push(&[byte]).unwrap();
         }
-        assert_eq!(record.push(&[0]), Err(Full));
+        assert_eq!(record.push(&[0]), None);
         assert!(record.items.len() < 40, "{}", record.items.len());
         let room = record.tail.capacity() - record.tail.len();
         assert_eq!(room, 0, "no more room is taken than may be used");
@@ -180,18 +172,18 @@ mod tests {
         record.push_all(&large).unwrap();
         assert!(!large.is_unique());
         assert_eq!(record.data(), 100_000);
-        assert_eq!(Record::new(99_999).push_all(&large), Err(Full));
+        assert_eq!(Record::new(99_999).push_all(&large), None);
     }
 
     #[test]
     fn trailers_and_no_data_at_all_are_counted() {
         let mut trailers = HeaderMap::new();
         trailers.insert("a", http::HeaderValue::from_static("bc"));
-        assert_eq!(Record::new(0).push(&[]), Ok(()));
-        assert_eq!(Record::new(130).push_trailers(&trailers), Err(Full));
+        assert_eq!(Record::new(0).push(&[]), Some(()));
+        assert_eq!(Record::new(130).push_trailers(&trailers), None);
         let mut record = Record::new(131);
-        assert_eq!(record.push_trailers(&trailers), Ok(()));
-        assert_eq!(record.push_trailers(&trailers), Err(Full));
+        assert_eq!(record.push_trailers(&trailers), Some(()));
+        assert_eq!(record.push_trailers(&trailers), None);
         assert!(record.ends_at(1) && !record.ends_at(0));
     }
 
@@ -202,7 +194,7 @@ mod tests {
             record.push(b"abcd").unwrap();
             record.seal();
         }
-        assert_eq!(record.push(b"a"), Err(Full));
+        assert_eq!(record.push(b"a"), None);
         assert_eq!(read(&mut record), b"abcd".repeat(1_000));
     }
 }

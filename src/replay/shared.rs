@@ -146,9 +146,9 @@ where
             (Some(data), _) if self.source.is_ended() => record.push_all(data),
             (Some(data), _) => record.push(data),
             (None, Some(trailers)) => record.push_trailers(trailers),
-            (None, None) => Ok(()),
+            (None, None) => Some(()),
         };
-        if recorded.is_err() {
+        if recorded.is_none() {
             self.record = None;
             crate::macros::event!(
                 target: "tower_throttle::replay",
