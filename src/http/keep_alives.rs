@@ -17,13 +17,6 @@ static SILENT: [&[u8]; 7] = [
     b"data:{\"type\":\"keepalive\"",
 ];
 
-/// The types of bodies in which not all bytes are content.
-const FORMATS: [(&str, BodyFormat); 3] = [
-    ("text/event-stream", BodyFormat::EventStream),
-    ("application/x-ndjson", BodyFormat::Lines),
-    ("application/json", BodyFormat::Whole),
-];
-
 /// The state before the first byte of a line.
 const BLANK: LineState = LineState::Beginning(b"");
 
@@ -32,18 +25,10 @@ const BLANK: LineState = LineState::Beginning(b"");
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct KeepAlives {
     line: LineState,
-    format: BodyFormat,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum BodyFormat {
+    /// Content ends with its line. Otherwise all that follows it is content.
+    has_lines: bool,
     /// Lines of [`SILENT`] are no content.
-    EventStream,
-    /// Blank lines are no content.
-    Lines,
-    /// What follows content is content.
-    #[default]
-    Whole,
+    is_stream: bool,
 }
 
 /// The state within the current line.
@@ -62,13 +47,20 @@ impl KeepAlives {
     /// Returns the reader of a body with these headers. In a compressed body, and in other types,
     /// all bytes are content.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let format = FORMATS.iter().find(|(name, _)| is_of_type(headers, name));
-        match format {
-            Some((_, format)) if !headers.contains_key(CONTENT_ENCODING) => Self {
-                line: BLANK,
-                format: *format,
+        if headers.contains_key(CONTENT_ENCODING) {
+            return Self::default();
+        }
+        let is_stream = is_event_stream(headers);
+        let has_lines = is_stream || is_of_type(headers, "application/x-ndjson");
+        let begins_blank = has_lines || is_of_type(headers, "application/json");
+        Self {
+            line: if begins_blank {
+                BLANK
+            } else {
+                LineState::Content
             },
-            _ => Self::default(),
+            has_lines,
+            is_stream,
         }
     }
 
@@ -87,8 +79,7 @@ impl KeepAlives {
         let mut has_content = false;
         for &byte in bytes {
             self.line = match self.line {
-                // Content ends with its line.
-                _ if matches!(byte, b'\n' | b'\r') && self.format != BodyFormat::Whole => BLANK,
+                _ if self.has_lines && matches!(byte, b'\n' | b'\r') => BLANK,
                 LineState::Beginning(read) if !byte.is_ascii_whitespace() => self.begin(read, byte),
                 line => line,
             };
@@ -101,7 +92,7 @@ impl KeepAlives {
     fn begin(self, read: &[u8], byte: u8) -> LineState {
         let goes_on = |line: &&&[u8]| line.starts_with(read) && line.get(read.len()) == Some(&byte);
         match SILENT.iter().find(goes_on) {
-            Some(line) if self.format == BodyFormat::EventStream => match line.len() - read.len() {
+            Some(line) if self.is_stream => match line.len() - read.len() {
                 1 => LineState::Silent,
                 _ => LineState::Beginning(&line[..=read.len()]),
             },
