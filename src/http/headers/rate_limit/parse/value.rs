@@ -1,9 +1,6 @@
 //! Parses header values.
 
-use std::{
-    borrow::Cow,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderValue};
 
@@ -26,15 +23,9 @@ pub(super) fn text(value: &HeaderValue) -> Option<&str> {
 }
 
 /// Returns all lines of a field joined, as structured fields require.
-pub(super) fn joined<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<Cow<'a, str>> {
-    let mut lines = headers.get_all(name).iter().map(text);
-    let mut all = Cow::Borrowed(lines.next()??);
-    for line in lines {
-        let all = all.to_mut();
-        all.push_str(", ");
-        all.push_str(line?);
-    }
-    Some(all)
+pub(super) fn joined(headers: &HeaderMap, name: &'static str) -> Option<String> {
+    let lines: Option<Vec<&str>> = headers.get_all(name).iter().map(text).collect();
+    Some(lines?.join(", "))
 }
 
 /// Parses the whole part of a number, saturating.
