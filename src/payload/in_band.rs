@@ -38,18 +38,10 @@ pub(crate) enum Says {
 
 /// Classifies a text. `is_error` is set if its event is named `error`.
 pub(crate) fn says(root: Json<'_>, is_error: bool) -> Says {
-    if is_error || error_in(root).is_some() {
-        let has_content = !are_hollow(root, CONTENT);
-        return if has_content || (!is_error && is_report(root)) {
-            Says::Content
-        } else {
-            Says::Error
-        };
-    }
-    if is_silent(root) {
-        Says::Nothing
-    } else {
-        Says::Content
+    match is_error || error_in(root).is_some() {
+        true if are_hollow(root, CONTENT) && (is_error || !is_report(root)) => Says::Error,
+        false if is_silent(root) => Says::Nothing,
+        _ => Says::Content,
     }
 }
 
