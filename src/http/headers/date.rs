@@ -76,15 +76,10 @@ fn plain_date(text: &str, now: Now<'_>) -> Option<SystemTime> {
 fn with_century(text: &str, now: Now<'_>) -> Option<String> {
     const DAYS: &str = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday";
     let (day, rest) = text.split_once(", ")?;
-    if !DAYS.split(' ').any(|name| name == day) || !rest.is_ascii() || rest.len() != 22 {
-        return None;
-    }
-    let (date, time) = rest.split_at(9);
-    let mut parts = date.split('-');
-    let (number, month, year) = (parts.next()?, parts.next()?, parts.next()?);
-    if year.len() != 2 {
-        return None;
-    }
+    let day = DAYS.split(' ').find(|name| *name == day)?;
+    let (number, rest) = rest.split_once('-')?;
+    let (month, rest) = rest.split_once('-')?;
+    let (year, time) = rest.split_at_checked(2)?;
     let year: u64 = year.parse().ok()?;
     let since_epoch = now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
     // Off by a day around new year, which does not matter at a distance of 50 years.
