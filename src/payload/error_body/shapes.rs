@@ -41,7 +41,7 @@ pub(super) fn has_any(words: &str, group: &str) -> bool {
 pub(super) fn words(text: &str) -> String {
     let mut words = String::from(" ");
     let mut before = ' ';
-    for c in text.chars() {
+    for c in text.chars().chain([' ']) {
         let is_next_word = before.is_ascii_lowercase() && c.is_ascii_uppercase();
         let is_word = c.is_alphanumeric() || matches!(c, '<' | '=' | '>');
         if (is_next_word || !is_word) && !words.ends_with(' ') {
@@ -53,9 +53,6 @@ pub(super) fn words(text: &str) -> String {
             _ => {}
         }
         before = c;
-    }
-    if !words.ends_with(' ') {
-        words.push(' ');
     }
     words
 }
