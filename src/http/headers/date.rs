@@ -7,7 +7,7 @@ use http::{
     header::{AGE, DATE},
 };
 
-use super::{decimal, decimal::decimal};
+use super::{integer, list};
 
 pub(crate) type Now<'a> = &'a dyn Fn() -> SystemTime;
 
@@ -45,11 +45,8 @@ pub(crate) fn since(start: SystemTime, then: SystemTime) -> Duration {
 /// Returns the time that a response spent in caches, by its `Age`; zero if that can't be read. Of a
 /// list, the first member counts (RFC 9111 §5.1).
 pub(crate) fn age(headers: &HeaderMap) -> Duration {
-    let age = headers.get(AGE).and_then(|value| value.to_str().ok());
-    let first = age.and_then(|text| text.split(',').next()).map(str::trim);
-    let whole = first.filter(|text| !text.contains('.'));
-    let age = whole.and_then(|text| decimal(text, decimal::SECOND));
-    age.unwrap_or_default()
+    let age = list(headers, &AGE).next().and_then(integer);
+    Duration::from_secs(age.unwrap_or_default())
 }
 
 /// Parses an HTTP-date in any of its three forms, including leap seconds.

@@ -70,7 +70,6 @@ pub(crate) fn list<'a>(
 }
 
 /// Parses digits. A number that is too large is the largest.
-#[cfg(any(feature = "cache", feature = "per-key"))]
 pub(crate) fn integer(digits: &[u8]) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let digits = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
@@ -155,7 +154,6 @@ mod tests {
         );
     }
 
-    #[cfg(any(feature = "cache", feature = "per-key"))]
     #[test]
     fn only_digits_are_a_number() {
         for text in ["", "-1", "+1", "1.0", " 1", "1 ", "0x1", "one"] {
