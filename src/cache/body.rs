@@ -29,8 +29,8 @@ impl<B: Body<Error: Into<BoxError>> + Send + 'static> Shareable for B {}
 #[must_use = "dropping it ends the request"]
 pub struct ResponseBody {
     source: Source,
-    /// Bytes that were read.
-    read: u64,
+    /// The bytes that are left, if that is known and the body is not the inner service's own.
+    rest: Option<u64>,
 }
 
 pub(super) enum Source {
@@ -57,11 +57,13 @@ pub(super) fn boxed<B: Shareable>(body: B) -> BoxedBody {
 impl ResponseBody {
     /// Creates a body that is passed on as it is, such as one of your own instead of a response's.
     pub fn new<B: Body<Error: Into<BoxError>> + Send + 'static>(body: B) -> Self {
-        Self::of(Source::Inner(Mutex::new(boxed(body))))
+        Self::of(Source::Inner(Mutex::new(boxed(body))), None)
     }
 
-    pub(super) const fn of(source: Source) -> Self {
-        Self { source, read: 0 }
+    /// Creates a body of `length` bytes.
+    pub(super) const fn of(source: Source, length: Option<u64>) -> Self {
+        let rest = length;
+        Self { source, rest }
     }
 }
 
@@ -81,8 +83,8 @@ impl Body for ResponseBody {
                 frame.map(Ok)
             }
         };
-        if let Some(Ok(frame)) = &frame {
-            self.read += frame.data_ref().map_or(0, Bytes::len) as u64;
+        if let (Some(Ok(frame)), Some(rest)) = (&frame, &mut self.rest) {
+            *rest = rest.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
         }
         Poll::Ready(frame)
     }
@@ -96,13 +98,10 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let length = match &self.source {
-            Source::Inner(body) => return unpoisoned(body.lock()).size_hint(),
-            Source::Shared(reader) => reader.length(),
-            Source::Cached { entry, .. } => entry.length,
-        };
-        let rest = length.map(|length| SizeHint::with_exact(length.saturating_sub(self.read)));
-        rest.unwrap_or_default()
+        match &self.source {
+            Source::Inner(body) => unpoisoned(body.lock()).size_hint(),
+            _ => self.rest.map(SizeHint::with_exact).unwrap_or_default(),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl Hit {
             ttl => format!("hit; ttl={}", ttl.as_secs().min(MAX_INTEGER)),
         };
         let (entry, at) = (self.entry.clone(), 0);
-        let body = ResponseBody::of(Source::Cached { entry, at });
+        let body = ResponseBody::of(Source::Cached { entry, at }, self.entry.length);
         let mut response = self.entry.head.respond(body);
         // If the map is full, it stays unchanged: the response is more important.
         let _ = response.headers_mut().try_insert(AGE, self.age.into());

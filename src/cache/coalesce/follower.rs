@@ -97,7 +97,8 @@ impl<S: Service<Request>, Request> Follower<S, Request> {
                     Poll::Ready(Ok(head)) if head.was_young(self.lookup.max_age) => {
                         let collapsed = &self.lookup.store.collapsed;
                         collapsed.fetch_add(1, Ordering::Relaxed);
-                        let mut response = head.respond(ResponseBody::of(Source::Shared(reader)));
+                        let body = ResponseBody::of(Source::Shared(reader), head.length);
+                        let mut response = head.respond(body);
                         Status::Collapsed.add_to(&mut response, "fwd=miss; collapsed");
                         return Poll::Ready(Ok(Followed::Response(response)));
                     }

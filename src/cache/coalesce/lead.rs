@@ -1,7 +1,4 @@
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -62,21 +59,20 @@ impl Lead {
         let is_stored = head.is_ok() && !self.lookup.policy.ttl.is_zero();
         let stored = if is_stored { "; stored" } else { "" };
         let detail = format!("fwd={}{stored}", self.lookup.why);
-        let body = boxed(body);
-        let source = match head {
-            Ok(head) => Source::Shared(self.share(Arc::new(head), body)),
+        let body = match head {
+            Ok(head) => self.share(Arc::new(head), boxed(body)),
             Err(reason) => {
                 self.flight.close(reason);
-                Source::Inner(Mutex::new(body))
+                ResponseBody::new(body)
             }
         };
-        let mut response = http::Response::from_parts(parts, ResponseBody::of(source));
+        let mut response = http::Response::from_parts(parts, body);
         Status::Miss.add_to(&mut response, &detail);
         response
     }
 
-    fn share(mut self, head: Arc<CachedHead>, body: BoxedBody) -> Reader {
-        let id = self.lookup.id;
+    fn share(mut self, head: Arc<CachedHead>, body: BoxedBody) -> ResponseBody {
+        let (id, length) = (self.lookup.id, head.length);
         while !self.flight.open(id, &head) {
             // The followers did not wait for this request. It reads its response alone.
             self.flight = SingleFlight::new(self.lookup.policy.max_entry);
@@ -88,7 +84,7 @@ impl Lead {
             let task = tokio::spawn(self.read(head, body));
             reader.flight.lock().task = Some(task.abort_handle());
         }
-        reader
+        ResponseBody::of(Source::Shared(reader), length)
     }
 
     async fn read(self, head: Arc<CachedHead>, mut body: BoxedBody) {

@@ -109,14 +109,6 @@ impl Reader {
         });
         self.has_ended || is_read
     }
-
-    /// Returns the length of the body, if it is known.
-    pub(in crate::cache) fn length(&self) -> Option<u64> {
-        match &self.flight.lock().phase {
-            Phase::Streaming(head) | Phase::Complete(head) => head.length,
-            _ => None,
-        }
-    }
 }
 
 impl Drop for Reader {
