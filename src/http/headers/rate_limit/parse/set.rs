@@ -29,13 +29,11 @@ impl Set {
     }
 
     pub(super) fn limit(&mut self, count: Option<i128>) {
-        let limit = self.known(count);
-        self.limit = least(self.limit, limit);
+        self.is_unknown |= lower(&mut self.limit, count);
     }
 
     pub(super) fn remaining(&mut self, count: Option<i128>) {
-        let remaining = self.known(count);
-        self.remaining = least(self.remaining, remaining);
+        self.is_unknown |= lower(&mut self.remaining, count);
     }
 
     pub(super) fn reset(&mut self, reset: Option<Duration>) {
@@ -62,17 +60,15 @@ impl Set {
             reset,
         })
     }
-
-    fn known(&mut self, count: Option<i128>) -> Option<u64> {
-        self.is_unknown |= count.is_some_and(i128::is_negative);
-        u64::try_from(count?).ok()
-    }
 }
 
 pub(super) fn seconds(number: i64) -> Option<Duration> {
     Some(Duration::from_secs(number.try_into().ok()?))
 }
 
-fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
-    [one, other].into_iter().flatten().min()
+/// Keeps the smaller number. Returns `true` if `count` is negative.
+fn lower(least: &mut Option<u64>, count: Option<i128>) -> bool {
+    let known = count.and_then(|count| u64::try_from(count).ok());
+    *least = [*least, known].into_iter().flatten().min();
+    count.is_some_and(i128::is_negative)
 }
