@@ -9,7 +9,11 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
-use super::{Entered, enter, flight::CloseReason, lead::Lead, reader::Reader};
+use super::{
+    Entered, enter,
+    flight::{CloseReason, Reader},
+    lead::Lead,
+};
 use crate::{
     cache::{
         body::{ResponseBody, Source},

@@ -4,10 +4,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use super::{
-    flight::{Phase, SingleFlight, State},
-    reader::Reader,
-};
+use super::flight::{Phase, Reader, SingleFlight, State};
 use crate::{
     cache::{
         body::{BoxedBody, ResponseBody, Shareable, Source, boxed},

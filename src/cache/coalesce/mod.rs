@@ -11,13 +11,11 @@
 mod flight;
 mod follower;
 mod lead;
-mod reader;
 
 pub(super) use self::{
-    flight::{CloseReason, SingleFlight},
+    flight::{CloseReason, Reader, SingleFlight},
     follower::{Followed, Follower},
     lead::Lead,
-    reader::Reader,
 };
 use super::{hit::Hit, policy::Lookup};
 
