@@ -30,8 +30,8 @@ pub(crate) struct BodyPeek<B: Body> {
     bytes: usize,
     bounds: ReadLimits,
     timer: Timer,
-    /// The end of the patience.
-    until: Instant,
+    /// The end of the patience, once the body has to be waited for.
+    until: Option<Instant>,
 }
 
 /// The limits on what is read, and the timeout.
@@ -87,7 +87,7 @@ impl<B: Body> BodyPeek<B> {
             bytes: 0,
             bounds,
             timer: Timer::default(),
-            until: Instant::now() + bounds.patience.min(FAR),
+            until: None,
         }
     }
 
@@ -100,8 +100,7 @@ impl<B: Body> BodyPeek<B> {
             return Poll::Ready(Step::Enough);
         }
         let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
-            let patience = self.timer.poll(self.until, Instant::now(), cx);
-            return patience.map(|()| Step::Enough);
+            return self.poll_patience(cx).map(|()| Step::Enough);
         };
         let Some(frame) = frame else {
             self.has_ended = true;
@@ -115,6 +114,12 @@ impl<B: Body> BodyPeek<B> {
         };
         self.read.push_back(frame);
         Poll::Ready(step)
+    }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let until = now + self.bounds.patience.min(FAR);
+        self.timer.poll(*self.until.get_or_insert(until), now, cx)
     }
 
     /// Passes the data of the newest frame up to the limit to `look`. Returns `true` if that is all
