@@ -21,26 +21,20 @@ use crate::http::{
 
 type Read<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
+/// The limit on frames: many small ones cost more than their bytes.
+const MAX_FRAMES: usize = 256;
+
 /// A body whose beginning is being read.
 pub(crate) struct BodyPeek<B: Body> {
     body: Pin<Box<B>>,
     has_ended: bool,
     read: VecDeque<Read<B>>,
-    /// The number of bytes read.
+    /// The number of bytes read, and its limit.
     bytes: usize,
-    bounds: ReadLimits,
+    max_bytes: usize,
     timer: Timer,
-    /// The end of the patience, once the body has to be waited for.
-    until: Option<Instant>,
-}
-
-/// The limits on what is read, and the timeout.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ReadLimits {
-    pub(crate) bytes: usize,
-    /// Many small frames cost more than their bytes.
-    pub(crate) frames: usize,
-    pub(crate) patience: Duration,
+    /// The end of the patience.
+    until: Instant,
 }
 
 /// The result of one step.
@@ -79,15 +73,16 @@ pin_project! {
 // ===== impl BodyPeek =====
 
 impl<B: Body> BodyPeek<B> {
-    pub(crate) fn new(body: B, bounds: ReadLimits) -> Self {
+    /// Reads up to `max_bytes` of `body`, for no longer than `patience`.
+    pub(crate) fn new(body: B, max_bytes: usize, patience: Duration) -> Self {
         Self {
             body: Box::pin(body),
             has_ended: false,
             read: VecDeque::new(),
             bytes: 0,
-            bounds,
+            max_bytes,
             timer: Timer::default(),
-            until: None,
+            until: Instant::now() + patience.min(FAR),
         }
     }
 
@@ -96,11 +91,12 @@ impl<B: Body> BodyPeek<B> {
         if self.has_ended || self.body.is_end_stream() {
             return Poll::Ready(Step::End);
         }
-        if self.bytes >= self.bounds.bytes || self.read.len() >= self.bounds.frames {
+        if self.bytes >= self.max_bytes || self.read.len() >= MAX_FRAMES {
             return Poll::Ready(Step::Enough);
         }
         let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
-            return self.poll_patience(cx).map(|()| Step::Enough);
+            let patience = self.timer.poll(self.until, Instant::now(), cx);
+            return patience.map(|()| Step::Enough);
         };
         let Some(frame) = frame else {
             self.has_ended = true;
@@ -116,12 +112,6 @@ impl<B: Body> BodyPeek<B> {
         Poll::Ready(step)
     }
 
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        let until = now + self.bounds.patience.min(FAR);
-        self.timer.poll(*self.until.get_or_insert(until), now, cx)
-    }
-
     /// Passes the data of the newest frame up to the limit to `look`. Returns `true` if that is all
     /// of it.
     pub(crate) fn newest(&self, look: impl FnMut(&[u8])) -> bool {
@@ -129,15 +119,15 @@ impl<B: Body> BodyPeek<B> {
             return true;
         };
         let before = self.bytes - data.remaining().min(self.bytes);
-        let room = self.bounds.bytes.saturating_sub(before);
+        let room = self.max_bytes.saturating_sub(before);
         each_slice(data, room, look)
     }
 
     /// Returns the bytes read, up to the limit.
     pub(crate) fn text(&self) -> Vec<u8> {
-        let mut text = Vec::with_capacity(self.bytes.min(self.bounds.bytes));
+        let mut text = Vec::with_capacity(self.bytes.min(self.max_bytes));
         for data in self.read.iter().filter_map(data) {
-            let room = self.bounds.bytes - text.len();
+            let room = self.max_bytes - text.len();
             if !each_slice(data, room, |slice| text.extend_from_slice(slice)) {
                 break;
             }
@@ -147,7 +137,7 @@ impl<B: Body> BodyPeek<B> {
 
     /// Returns `true` if more has arrived than the limit.
     pub(crate) const fn is_cut(&self) -> bool {
-        self.bytes > self.bounds.bytes
+        self.bytes > self.max_bytes
     }
 
     /// Takes the error of the body, if that was the last step. It is then not passed on.

@@ -20,7 +20,7 @@ use crate::{
     http::{
         IntoHttp, WithBody,
         headers::encoding::{is_compressed, media_type},
-        peeked_body::{BodyPeek, ReadLimits, Step},
+        peeked_body::{BodyPeek, Step},
     },
     payload::{
         error_body::{Diagnosis, ErrorReader, says_more},
@@ -130,13 +130,9 @@ impl<B: Body> Inspection<B> {
         if !status.is_success() || response.body().is_end_stream() {
             return Err(response);
         }
-        let bounds = ReadLimits {
-            bytes: 64 * 1024,
-            frames: 256,
-            patience: layer.patience,
-        };
+        let peek = |body| BodyPeek::new(body, 64 * 1024, layer.patience);
         Ok(Self::Success(Opening {
-            response: response.map(|body| BodyPeek::new(body, bounds)),
+            response: response.map(peek),
             format,
             event: Event::default(),
         }))

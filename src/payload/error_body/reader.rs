@@ -11,15 +11,12 @@ use http_body::Body;
 use super::kind::Diagnosis;
 use crate::{
     error::Outcome,
-    http::peeked_body::{BodyPeek, PeekedBody, ReadLimits, Step},
+    http::peeked_body::{BodyPeek, PeekedBody, Step},
 };
 
 /// More than any provider sends.
-const BOUNDS: ReadLimits = ReadLimits {
-    bytes: 16 * 1024,
-    frames: 256,
-    patience: Duration::from_secs(5),
-};
+const MAX_BYTES: usize = 16 * 1024;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An error response whose body is being read.
 pub(crate) struct ErrorReader<B: Body>(Response<BodyPeek<B>>);
@@ -43,7 +40,7 @@ fn known<B>(response: &Response<B>) -> Option<&Diagnosis> {
 
 impl<B: Body> ErrorReader<B> {
     pub(crate) fn new(response: Response<B>) -> Self {
-        Self(response.map(|body| BodyPeek::new(body, BOUNDS)))
+        Self(response.map(|body| BodyPeek::new(body, MAX_BYTES, PATIENCE)))
     }
 
     /// Ready once enough was read.
