@@ -9,7 +9,7 @@ use std::{
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::Instant;
 
-use super::{coalesce::SingleFlight, entry::Entry, hit::Hit, key::CacheKey, policy::Lookup};
+use super::{coalesce::SingleFlight, entry::Entry, hit::Hit, key::CacheKey};
 use crate::sync::{AtomicU64, Ordering, unpoisoned};
 
 pub(super) struct Store {
@@ -66,14 +66,14 @@ impl Store {
         }
     }
 
-    /// Returns the stored response, or why there is none.
-    pub(super) fn find(&self, lookup: &Lookup) -> Result<Hit, &'static str> {
-        let entry = self.entries.get(&lookup.key).ok_or("miss")?;
+    /// Returns a response of at most this age in seconds, or why there is none.
+    pub(super) fn find(&self, key: &CacheKey, max_age: u64) -> Result<Hit, &'static str> {
+        let entry = self.entries.get(key).ok_or("miss")?;
         let now = Instant::now();
         let ttl = entry.head.fresh_for(now).ok_or("stale")?;
         let age = entry.head.age(now);
         // A maximum age of 0 asks for a new response, even in the same second.
-        if lookup.max_age == 0 || age > lookup.max_age {
+        if max_age == 0 || age > max_age {
             return Err("request");
         }
         self.hits.fetch_add(1, Ordering::Relaxed);

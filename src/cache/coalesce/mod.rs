@@ -28,7 +28,7 @@ pub(super) enum Entered {
 
 /// Looks up a request in the store, and then among the calls that are under way.
 pub(super) fn enter(lookup: &mut Lookup) -> Entered {
-    match lookup.store.find(lookup) {
+    match lookup.find() {
         Ok(hit) => return Entered::Hit(hit),
         Err(why) => lookup.why = why,
     }
@@ -40,7 +40,7 @@ pub(super) fn enter(lookup: &mut Lookup) -> Entered {
         let mut flights = lookup.store.flights();
         let Some(flight) = flights.by_key.get(&lookup.key).cloned() else {
             // It may be complete by now.
-            if let Ok(hit) = lookup.store.find(lookup) {
+            if let Ok(hit) = lookup.find() {
                 return Entered::Hit(hit);
             }
             let lead = Lead::new(lookup, flights.generation);
