@@ -74,11 +74,7 @@ where
                     let response = result?.into_http();
                     match lead {
                         Some(lead) => lead.respond(response),
-                        None => {
-                            let mut response = response.map(ResponseBody::new);
-                            Status::Bypass.add_to(&mut response, "fwd=bypass");
-                            response
-                        }
+                        None => Status::Bypass.mark(response.map(ResponseBody::new), "fwd=bypass"),
                     }
                 }
                 // ## Following => (Calling | done)

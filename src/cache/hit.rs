@@ -35,7 +35,6 @@ impl Hit {
         let mut response = self.entry.head.respond(body);
         // If the map is full, it stays unchanged: the response is more important.
         let _ = response.headers_mut().try_insert(AGE, self.age.into());
-        Status::Hit.add_to(&mut response, &detail);
-        response
+        Status::Hit.mark(response, &detail)
     }
 }

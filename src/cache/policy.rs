@@ -14,7 +14,6 @@ use super::{
     completions::is_model_endpoint,
     directives::{Directives, expires},
     head::CachedHead,
-    hit::Hit,
     key::{CacheKey, KeyPolicy},
     store::Store,
 };
@@ -104,11 +103,6 @@ crate::macros::debug!(impl Debug for CachePolicy |self| { ttl, max_entry, .. });
 // ===== impl Lookup =====
 
 impl Lookup {
-    /// Returns the stored response, or why there is none.
-    pub(super) fn find(&self) -> Result<Hit, &'static str> {
-        self.store.find(&self.key, self.max_age)
-    }
-
     /// Returns the head of a response that is shared, and stored if its body is sound. `exact` is
     /// the length that the body tells.
     pub(super) fn head(

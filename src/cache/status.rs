@@ -44,12 +44,17 @@ impl Status {
         response.extensions().get().copied()
     }
 
-    /// Adds the status to a response. `detail` is what `Cache-Status` says about it.
-    pub(super) fn add_to<B>(self, response: &mut http::Response<B>, detail: &str) {
+    /// Returns a response with this status. `detail` is what `Cache-Status` says about it.
+    pub(super) fn mark<B>(
+        self,
+        mut response: http::Response<B>,
+        detail: &str,
+    ) -> http::Response<B> {
         if let Ok(value) = HeaderValue::try_from(format!("tower-throttle; {detail}")) {
             // If the map is full, it stays unchanged: the response is more important.
             let _ = response.headers_mut().try_append(CACHE_STATUS, value);
         }
         response.extensions_mut().insert(self);
+        response
     }
 }

@@ -102,8 +102,8 @@ impl<S: Service<Request>, Request> Follower<S, Request> {
                         let collapsed = &self.lookup.store.collapsed;
                         collapsed.fetch_add(1, Ordering::Relaxed);
                         let body = ResponseBody::of(Source::Shared(reader), head.length);
-                        let mut response = head.respond(body);
-                        Status::Collapsed.add_to(&mut response, "fwd=miss; collapsed");
+                        let response =
+                            Status::Collapsed.mark(head.respond(body), "fwd=miss; collapsed");
                         return Poll::Ready(Ok(Followed::Response(response)));
                     }
                     Poll::Ready(Err(CloseReason::Failed))

@@ -63,9 +63,7 @@ impl Lead {
                 ResponseBody::new(body)
             }
         };
-        let mut response = http::Response::from_parts(parts, body);
-        Status::Miss.add_to(&mut response, &detail);
-        response
+        Status::Miss.mark(http::Response::from_parts(parts, body), &detail)
     }
 
     fn share(mut self, head: Arc<CachedHead>, body: BoxedBody) -> ResponseBody {

@@ -28,7 +28,7 @@ pub(super) enum Entered {
 
 /// Looks up a request in the store, and then among the calls that are under way.
 pub(super) fn enter(lookup: &mut Lookup) -> Entered {
-    match lookup.find() {
+    match lookup.store.find(&lookup.key, lookup.max_age) {
         Ok(hit) => return Entered::Hit(hit),
         Err(why) => lookup.why = why,
     }
@@ -40,7 +40,7 @@ pub(super) fn enter(lookup: &mut Lookup) -> Entered {
         let mut flights = lookup.store.flights();
         let Some(flight) = flights.by_key.get(&lookup.key).cloned() else {
             // It may be complete by now.
-            if let Ok(hit) = lookup.find() {
+            if let Ok(hit) = lookup.store.find(&lookup.key, lookup.max_age) {
                 return Entered::Hit(hit);
             }
             let lead = Lead::new(lookup, flights.generation);
