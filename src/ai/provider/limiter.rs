@@ -117,7 +117,7 @@ impl ProviderLimiter {
     pub fn usage(&self) -> Usage {
         let usage = self.0.usage();
         #[cfg(feature = "redis")]
-        if let Some(store) = &self.0.store {
+        if let Some(store) = &self.0.lock().store {
             return store.shown(usage);
         }
         usage
@@ -235,12 +235,6 @@ impl ProviderLimiter {
             return false;
         }
         let (mut quotas, now) = self.0.quotas();
-        #[cfg(feature = "redis")]
-        if let Some(store) = &self.0.store {
-            // The units have to be there.
-            let is_next = quotas.queued.requests == 0;
-            return is_next && store.look(&mut quotas, tokens, now).is_ok();
-        }
         quotas.can_start(tokens, now)
     }
 
@@ -261,10 +255,6 @@ impl ProviderLimiter {
             return Err(self.too_long(tokens, None).closed());
         }
         let (mut quotas, now) = self.0.quotas();
-        #[cfg(feature = "redis")]
-        if let Some(store) = &self.0.store {
-            return store.outlook(&mut quotas, tokens, share, now);
-        }
         quotas.outlook(tokens, share, now)
     }
 

@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-#[cfg(feature = "redis")]
-use super::store::ProviderLink;
 use super::{Charge, ThrottleReason, ask::Lesson, quota::QuotaTicket, shared::ProviderState};
-#[cfg(feature = "redis")]
-use crate::limit::algorithm::Mark;
 use crate::{ai::tokens::TokenUsage, http::RateLimits, payload::error_body::LimitError};
 
 /// An admitted request: its tokens are reserved, and it is in flight until this is dropped.
@@ -40,8 +36,6 @@ impl Reservation {
     pub fn refund(mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.shared.lock().refund(&ticket);
-            #[cfg(feature = "redis")]
-            self.in_store(&ticket, |store, marks| store.refund(marks));
             self.shared.wait_queue.wake_head();
         }
     }
@@ -66,8 +60,6 @@ impl Reservation {
         if let Some(ticket) = self.ticket.take() {
             self.shared.learn(limits, |quotas, now| {
                 quotas.refuse(&ticket, class, retry_after, limits, now);
-                #[cfg(feature = "redis")]
-                self.in_store(&ticket, |store, marks| store.refuse(quotas, marks, limits));
             });
         }
     }
@@ -86,8 +78,6 @@ impl Reservation {
             };
             let settled = quotas.settles_in_time().then_some(now);
             quotas.settle(&ticket, usage, settled);
-            #[cfg(feature = "redis")]
-            self.in_store(&ticket, |store, marks| store.settle(marks, usage));
             quotas.heed(&ticket, limit.class, limit.retry_after, &told, now);
         });
     }
@@ -105,14 +95,6 @@ impl Reservation {
         self.ticket.as_ref().is_some_and(QuotaTicket::learns)
     }
 
-    /// Tells the store what has become of the units that the request has taken in it.
-    #[cfg(feature = "redis")]
-    fn in_store(&self, ticket: &QuotaTicket, tell: impl FnOnce(&ProviderLink, &[Mark])) {
-        if let (Some(store), Some(marks)) = (&self.shared.store, &ticket.stored) {
-            tell(store, marks);
-        }
-    }
-
     /// Ends the request with its usage; `None` keeps what is reserved. No ratio is learned.
     #[inline]
     pub(super) fn end(&mut self, usage: impl FnOnce(Charge) -> Option<TokenUsage>) {
@@ -123,8 +105,6 @@ impl Reservation {
             let now = quotas.settles_in_time().then(|| self.shared.clock.now());
             quotas.settle(ticket, usage, now);
             drop(quotas);
-            #[cfg(feature = "redis")]
-            self.in_store(ticket, |store, marks| store.settle(marks, usage));
             self.shared.wait_queue.wake_head();
         }
         self.ticket = None;

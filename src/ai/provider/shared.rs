@@ -35,9 +35,6 @@ pub struct ProviderState {
     pub(super) clock: Clock,
     /// Its head is woken after units were returned or a limit has changed.
     pub(super) wait_queue: Arc<WaitQueue>,
-    /// If the limits are shared by several processes.
-    #[cfg(feature = "redis")]
-    pub(super) store: Option<ProviderLink>,
 }
 
 // ===== impl ProviderState =====
@@ -51,8 +48,6 @@ impl ProviderState {
             quotas: Mutex::new(quotas),
             clock,
             wait_queue: Arc::new(WaitQueue::new(None)),
-            #[cfg(feature = "redis")]
-            store: None,
         }
     }
 
@@ -65,11 +60,11 @@ impl ProviderState {
         let (mut stored, now) = shared.quotas();
         stored.learn(quotas.learns, now);
         stored.on_drop = quotas.on_drop;
-        stored.store(link.limits.clone());
+        let wait_queue = link.queue.wait_queue.clone();
+        stored.store(link);
         drop(stored);
         Self {
-            wait_queue: link.queue.wait_queue.clone(),
-            store: Some(link),
+            wait_queue,
             ..shared
         }
     }
@@ -95,7 +90,7 @@ impl ProviderState {
         let before = tracing::enabled!(tracing::Level::DEBUG).then(|| self.usage());
         let _ = told;
         #[cfg(feature = "redis")]
-        let hear = |quotas: &mut Quotas, now| match &self.store {
+        let hear = |quotas: &mut Quotas, now| match quotas.store.clone() {
             Some(store) => store.learn(quotas, told, now, hear),
             None => hear(quotas, now),
         };
@@ -115,16 +110,6 @@ impl ProviderState {
         quotas.usage(now)
     }
 
-    /// Adds a request to what is queued, or subtracts it.
-    fn change_queue(&self, by: fn(u64, u64) -> u64, ask: &TokenRequest, priority: Priority) {
-        let mut quotas = self.lock();
-        quotas.change_queue(by, ask.tokens, priority);
-        #[cfg(feature = "redis")]
-        if let Some(store) = &self.store {
-            store.count_queued(&quotas);
-        }
-    }
-
     #[inline]
     fn reserve(self: &Arc<Self>, ticket: QuotaTicket, ask: &TokenRequest) -> Reservation {
         Reservation {
@@ -138,7 +123,7 @@ impl ProviderState {
     pub(super) fn close(&self) {
         self.wait_queue.close();
         #[cfg(feature = "redis")]
-        if let Some(store) = &self.store {
+        if let Some(store) = &self.lock().store {
             store.close();
         }
     }
@@ -154,37 +139,30 @@ impl Limiter for Arc<ProviderState> {
             return Err(self.late(ask).closed());
         }
         let (mut quotas, now) = self.quotas();
-        #[cfg(feature = "redis")]
-        if let Some(store) = &self.store {
-            let ticket = store.enter(&mut quotas, ask.tokens, max_wait, now)?;
-            drop(quotas);
-            return Ok(self.reserve(ticket, ask));
-        }
-        let _ = max_wait;
-        let ticket = quotas.decide(ask.tokens, now)?;
+        let ticket = quotas.decide(ask.tokens, max_wait, now)?;
         drop(quotas);
         Ok(self.reserve(ticket, ask))
     }
 
     #[cfg(feature = "redis")]
     fn reply_time(&self, rejected: &Rejected) -> Duration {
-        let store = self.store.as_ref();
+        let quotas = self.lock();
+        let store = quotas.store.as_ref();
         store.map_or(Duration::ZERO, |store| store.reply_time(rejected))
     }
 
     fn behind(&self, ask: &TokenRequest, priority: Priority) -> Option<Rejected> {
         let (mut quotas, now) = self.quotas();
-        #[cfg(feature = "redis")]
-        if let Some(store) = &self.store {
-            return store.behind(&quotas, ask.tokens, priority);
-        }
         quotas.behind(ask.tokens, priority, now)
     }
 
     fn join(&self, ask: &TokenRequest, patience: Patience) -> Result<Waiter, Rejected> {
         let priority = patience.priority;
         let place = Waiter::join(self.wait_queue.clone(), 0, patience);
-        place.inspect(|_| self.change_queue(u64::wrapping_add, ask, priority))
+        place.inspect(|_| {
+            let mut quotas = self.lock();
+            quotas.change_queue(u64::wrapping_add, ask.tokens, priority);
+        })
     }
 
     fn refuse(&self, _: &TokenRequest, _: &Rejected) -> Option<Reservation> {
@@ -194,21 +172,11 @@ impl Limiter for Arc<ProviderState> {
 
     fn look(&self, ask: &TokenRequest) -> Result<(), Rejected> {
         let (mut quotas, now) = self.quotas();
-        #[cfg(feature = "redis")]
-        if let Some(store) = &self.store {
-            return store.look(&mut quotas, ask.tokens, now);
-        }
-        quotas.look(ask.tokens, now)
+        quotas.look(ask.tokens, now, None)
     }
 
     fn take_in_turn(&self, ask: &TokenRequest) -> Option<Reservation> {
         let (mut quotas, now) = self.quotas();
-        #[cfg(feature = "redis")]
-        if let Some(store) = &self.store {
-            let ticket = store.take_in_turn(&mut quotas, ask.tokens, now)?;
-            drop(quotas);
-            return Some(self.reserve(ticket, ask));
-        }
         let ticket = quotas.take_in_turn(ask.tokens, now)?;
         drop(quotas);
         Some(self.reserve(ticket, ask))
@@ -233,6 +201,7 @@ impl Limiter for Arc<ProviderState> {
     }
 
     fn left(&self, ask: &TokenRequest, priority: Priority) {
-        self.change_queue(u64::wrapping_sub, ask, priority);
+        let mut quotas = self.lock();
+        quotas.change_queue(u64::wrapping_sub, ask.tokens, priority);
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Accounting, Counting, LimitUsage, Provider, Usage,
-    quota::{QuotaTicket, Quotas, StoredLimit, WHOLE},
+    quota::{QueuedTokens, Quotas, StoredLimit, WHOLE},
 };
 use crate::{
     ai::tokens::{TokenUsage, Tokens},
@@ -22,18 +22,17 @@ use crate::{
     limit::{
         algorithm::Mark,
         engine::WaitQueue,
-        priority::Priority,
         store::{
             call::{LimitSpec, StateKey},
             handle::Handle,
-            link::{Link, Queue, Shortage},
+            link::{Link, Marks, Queue, Shortage},
         },
     },
 };
 
 /// The limits of a provider in a store.
 #[derive(Debug)]
-pub(super) struct ProviderLink {
+pub(crate) struct ProviderLink {
     link: Arc<Link>,
     pub(super) queue: Arc<ProviderQueue>,
     pub(super) limits: Arc<[StoredLimit]>,
@@ -42,7 +41,7 @@ pub(super) struct ProviderLink {
 
 /// The queue with the units of each limit.
 #[derive(Debug)]
-pub(super) struct ProviderQueue {
+pub(crate) struct ProviderQueue {
     pub(super) wait_queue: Arc<WaitQueue>,
     /// The units that all queued requests ask for.
     units: Box<[AtomicU64]>,
@@ -79,95 +78,39 @@ impl ProviderLink {
     }
 
     /// Takes from all limits for a new request.
-    pub(super) fn enter(
-        &self,
-        quotas: &mut Quotas,
-        tokens: Tokens,
-        max_wait: Duration,
-        now: u64,
-    ) -> Result<QuotaTicket, Rejected> {
+    pub(super) fn take(&self, tokens: Tokens, max_wait: Duration) -> Result<Marks, Rejected> {
         let cost = self.cost(tokens);
-        self.room_beside(quotas, tokens, Some(WHOLE), now)?;
-        if quotas.queued.requests > 0 {
-            let wait = self.link.wait_behind(&cost);
-            return Err(Rejected::too_long(self.kind(0), wait));
-        }
-        let marks = self.link.take(&cost, max_wait);
-        let marks = marks.map_err(|shortage| self.rejected(shortage, &cost))?;
-        let mut ticket = quotas.admit(tokens, now, false);
-        ticket.stored = Some(marks);
-        Ok(ticket)
+        let taken = self.link.take(&cost, max_wait);
+        taken.map_err(|shortage| self.rejected(shortage, &cost))
     }
 
-    /// Returns the rejection of a request that only waits for the requests ahead of its priority,
-    /// unless all queued requests are.
-    pub(super) fn behind(
-        &self,
-        quotas: &Quotas,
-        tokens: Tokens,
-        priority: Priority,
-    ) -> Option<Rejected> {
-        let ahead = quotas.ahead(priority)?;
-        let units = |n: usize| ahead.share_of(self.limits[n].dimension, WHOLE);
-        let wait = self.link.wait_after(&self.cost(tokens), units);
-        Some(Rejected::too_long(self.kind(0), wait))
+    /// Takes from all limits for the head of the queue.
+    pub(super) fn take_in_turn(&self, tokens: Tokens) -> Option<Marks> {
+        self.link.take_in_turn(&self.cost(tokens))
     }
 
-    /// Returns whether the head of the queue has room, and asks for it if not.
-    pub(super) fn look(
-        &self,
-        quotas: &mut Quotas,
-        tokens: Tokens,
-        now: u64,
-    ) -> Result<(), Rejected> {
-        self.room_beside(quotas, tokens, None, now)?;
+    /// Returns whether the limits have room, and asks for it if not.
+    pub(super) fn look(&self, tokens: Tokens) -> Result<(), Rejected> {
         let cost = self.cost(tokens);
         let looked = self.link.look(&cost);
         looked.map_err(|shortage| self.rejected(shortage, &cost))
     }
 
-    /// Takes from all limits for the head of the queue.
-    pub(super) fn take_in_turn(
-        &self,
-        quotas: &mut Quotas,
-        tokens: Tokens,
-        now: u64,
-    ) -> Option<QuotaTicket> {
-        self.room_beside(quotas, tokens, None, now).ok()?;
-        let marks = self.link.take_in_turn(&self.cost(tokens))?;
-        let mut ticket = quotas.admit(tokens, now, true);
-        ticket.stored = Some(marks);
-        Some(ticket)
+    /// Returns the expected wait, if it is known, behind those `ahead`.
+    pub(super) fn wait_after(&self, tokens: Tokens, ahead: &QueuedTokens) -> Option<Duration> {
+        let units = |n: usize| ahead.share_of(self.limits[n].dimension, WHOLE);
+        self.link.wait_after(&self.cost(tokens), units)
     }
 
-    /// Returns the expected wait, if it is known, behind the whole queue.
-    pub(super) fn outlook(
-        &self,
-        quotas: &mut Quotas,
-        tokens: Tokens,
-        share: u64,
-        now: u64,
-    ) -> Result<Option<Duration>, Rejected> {
-        let beside = quotas.outlook(tokens, share, now)?;
-        let wait = self.link.wait_behind(&self.cost(tokens));
-        Ok(beside.and_then(|beside| Some(beside.max(wait?))))
+    /// Returns the rejection of a request that only waits for those `ahead`.
+    pub(super) fn too_long(&self, tokens: Tokens, ahead: &QueuedTokens) -> Rejected {
+        let wait = self.wait_after(tokens, ahead);
+        Rejected::too_long(self.kind(0), wait)
     }
 
-    /// Returns whether there is room in all that the store does not count.
-    fn room_beside(
-        &self,
-        quotas: &mut Quotas,
-        tokens: Tokens,
-        share: Option<u64>,
-        now: u64,
-    ) -> Result<(), Rejected> {
-        let paused = self.link.paused();
-        if !paused.is_zero() {
-            quotas.pause.begin_with_others(paused, now);
-        }
-        quotas.fits(tokens)?;
-        let (decision, limit) = quotas.due(tokens, now, share);
-        decision.or_reject(limit, 0, 0)
+    /// Returns the rest of a pause that another process has begun.
+    pub(super) fn paused(&self) -> Duration {
+        self.link.paused()
     }
 
     /// Returns what a request takes. A limit that was learned admits larger ones, since the
@@ -304,10 +247,9 @@ impl ProviderLink {
     }
 
     /// Counts the units of the queue, which has changed.
-    pub(super) fn count_queued(&self, quotas: &Quotas) {
+    pub(super) fn count_queued(&self, queued: &QueuedTokens) {
         for (limit, units) in self.limits.iter().zip(&self.queue.units) {
-            let queued = quotas.queued.share_of(limit.dimension, WHOLE);
-            units.store(queued, Ordering::Relaxed);
+            units.store(queued.share_of(limit.dimension, WHOLE), Ordering::Relaxed);
         }
     }
 

@@ -34,10 +34,14 @@ use self::{
     flight::RequestsInFlight,
     meter::{Mark, Meter},
     pause::Pause,
-    queued::QueuedTokens,
     totals::TokenTotals,
 };
-pub(crate) use self::{queued::WHOLE, ticket::QuotaTicket};
+pub(crate) use self::{
+    queued::{QueuedTokens, WHOLE},
+    ticket::QuotaTicket,
+};
+#[cfg(feature = "redis")]
+use super::store::ProviderLink;
 use super::{Charge, Counting, Provider, Shape, ThrottleReason};
 use crate::{
     ai::tokens::{TokenUsage, Tokens},
@@ -85,6 +89,9 @@ pub(crate) struct Quotas {
     /// The limits that a store counts for several processes.
     #[cfg(feature = "redis")]
     stored: Arc<[StoredLimit]>,
+    /// If the limits are shared by several processes.
+    #[cfg(feature = "redis")]
+    pub(crate) store: Option<Arc<ProviderLink>>,
     /// The requests of all processes that count, if a store knows.
     all_requests: Option<u64>,
     pub(crate) totals: TokenTotals,
@@ -113,6 +120,8 @@ impl Quotas {
             margin: nanos(provider.margin_or_default()).min(u64::MAX / 4),
             #[cfg(feature = "redis")]
             stored: Arc::default(),
+            #[cfg(feature = "redis")]
+            store: None,
             all_requests: None,
             totals: TokenTotals::default(),
         }
@@ -132,17 +141,37 @@ impl Quotas {
 
     /// Returns `true` if a new request would start now: there is room and the queue is empty.
     pub(crate) fn can_start(&mut self, tokens: Tokens, now: u64) -> bool {
-        self.queued.requests == 0 && self.due(tokens, now, Some(WHOLE)).0.is_admit()
+        self.queued.requests == 0 && self.look(tokens, now, Some(WHOLE)).is_ok()
     }
 
     /// Takes from all limits for a new request, or returns the wait behind the queue.
     #[inline]
-    pub(crate) fn decide(&mut self, tokens: Tokens, now: u64) -> Result<QuotaTicket, Rejected> {
+    pub(crate) fn decide(
+        &mut self,
+        tokens: Tokens,
+        max_wait: Duration,
+        now: u64,
+    ) -> Result<QuotaTicket, Rejected> {
         let (decision, limit) = self.due(tokens, now, Some(WHOLE));
         if decision.is_admit() && self.queued.requests == 0 {
-            return Ok(self.admit(tokens, now, false));
+            #[cfg(feature = "redis")]
+            let stored = self
+                .store
+                .as_ref()
+                .map(|store| store.take(tokens, max_wait));
+            #[cfg(feature = "redis")]
+            let stored = stored.transpose()?;
+            let _ = max_wait;
+            let ticket = self.admit(tokens, now, false);
+            #[cfg(feature = "redis")]
+            let ticket = QuotaTicket { stored, ..ticket };
+            return Ok(ticket);
         }
         self.fits(tokens)?;
+        #[cfg(feature = "redis")]
+        if let (Some(store), Decision::Admit) = (&self.store, decision) {
+            return Err(store.too_long(tokens, &self.queued));
+        }
         // Never zero: others may be ahead.
         Err(decision.max(Decision::after(1)).rejection(limit, 0, 0))
     }
@@ -155,29 +184,54 @@ impl Quotas {
         priority: Priority,
         now: u64,
     ) -> Option<Rejected> {
-        let ahead = self.ahead(priority)?;
+        let ahead = QueuedTokens::sum(&self.lanes[..=priority.lane()]);
+        if ahead.requests >= self.queued.requests {
+            return None;
+        }
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            return Some(store.too_long(tokens, &ahead));
+        }
         let all = mem::replace(&mut self.queued, ahead);
         let (decision, limit) = self.due(tokens, now, Some(WHOLE));
         self.queued = all;
         Some(decision.max(Decision::after(1)).rejection(limit, 0, 0))
     }
 
-    /// Returns what those ahead of a priority ask for, unless all who wait are ahead of it.
-    pub(crate) fn ahead(&self, priority: Priority) -> Option<QueuedTokens> {
-        let ahead = QueuedTokens::sum(&self.lanes[..=priority.lane()]);
-        (ahead.requests < self.queued.requests).then_some(ahead)
-    }
-
     /// Takes from all limits for the head of the queue.
     pub(crate) fn take_in_turn(&mut self, tokens: Tokens, now: u64) -> Option<QuotaTicket> {
-        let (decision, _) = self.due(tokens, now, None);
-        decision.is_admit().then(|| self.admit(tokens, now, true))
+        if !self.due(tokens, now, None).0.is_admit() {
+            return None;
+        }
+        #[cfg(feature = "redis")]
+        let stored = match &self.store {
+            Some(store) => Some(store.take_in_turn(tokens)?),
+            None => None,
+        };
+        let ticket = self.admit(tokens, now, true);
+        #[cfg(feature = "redis")]
+        let ticket = QuotaTicket { stored, ..ticket };
+        Some(ticket)
     }
 
-    /// Checks whether the head of the queue fits, and if not, which limit it waits for.
-    pub(crate) fn look(&mut self, tokens: Tokens, now: u64) -> Result<(), Rejected> {
-        let (decision, limit) = self.due(tokens, now, None);
-        decision.or_reject(limit, 0, 0)
+    /// Checks whether a request fits behind `share` of the queue, or the head of the queue if that
+    /// is `None`, and if not, which limit it waits for.
+    pub(crate) fn look(
+        &mut self,
+        tokens: Tokens,
+        now: u64,
+        share: Option<u64>,
+    ) -> Result<(), Rejected> {
+        let (decision, limit) = self.due(tokens, now, share);
+        if !decision.is_admit() {
+            self.fits(tokens)?;
+        }
+        decision.or_reject(limit, 0, 0)?;
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            return store.look(tokens);
+        }
+        Ok(())
     }
 
     /// Returns the expected wait behind `share` parts of [`WHOLE`] of the queue, if it is known.
@@ -192,7 +246,14 @@ impl Quotas {
         now: u64,
     ) -> Result<Option<Duration>, Rejected> {
         self.fits(tokens)?;
-        Ok(self.due(tokens, now, Some(share)).0.wait())
+        let wait = self.due(tokens, now, Some(share)).0.wait();
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            return Ok(
+                wait.and_then(|wait| Some(wait.max(store.wait_after(tokens, &self.queued)?)))
+            );
+        }
+        Ok(wait)
     }
 
     /// Checks that the request fits into all limits at some time.
@@ -223,6 +284,10 @@ impl Quotas {
         for queued in [&mut self.queued, &mut self.lanes[priority.lane()]] {
             queued.change(by, 1, tokens);
         }
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            store.count_queued(&self.queued);
+        }
     }
 
     /// Returns `true` if [`settle`](Self::settle) needs the time.
@@ -247,6 +312,10 @@ impl Quotas {
             let used = usage.map(|usage| accounting.used(meter.dimension, usage));
             meter.settle(ticket.at, cost, used, now.unwrap_or(ticket.at));
         }
+        #[cfg(feature = "redis")]
+        if let (Some(store), Some(marks)) = (&self.store, &ticket.stored) {
+            store.settle(marks, usage);
+        }
     }
 
     /// Ends a request that was never sent.
@@ -254,6 +323,10 @@ impl Quotas {
         self.end(ticket, Some(TokenUsage::default()));
         for (meter, cost) in ticket.of(&mut self.meters) {
             meter.refund(ticket.at, cost);
+        }
+        #[cfg(feature = "redis")]
+        if let (Some(store), Some(marks)) = (&self.store, &ticket.stored) {
+            store.refund(marks);
         }
     }
 
@@ -279,6 +352,10 @@ impl Quotas {
         }
         self.hear(ticket, &marks, told, now);
         self.heed(ticket, class, wait, told, now);
+        #[cfg(feature = "redis")]
+        if let (Some(store), Some(marks)) = (&self.store, &ticket.stored) {
+            store.refuse(self, marks, told);
+        }
     }
 
     /// Ends a request in flight with its usage; `None` if it is not known. Its marks are gone.
@@ -304,6 +381,10 @@ impl Quotas {
         now: u64,
         share: Option<u64>,
     ) -> (Decision, LimitKind) {
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.store {
+            self.pause.begin_with_others(store.paused(), now);
+        }
         // There is room, but those ahead have yet to take it.
         let first = self.meters.first().map(|meter| meter.dimension);
         let first = LimitKind::Quota(first.unwrap_or(Dimension::Concurrency));

@@ -112,7 +112,7 @@ impl Pause {
     #[cfg(feature = "redis")]
     pub(crate) fn begin_with_others(&mut self, paused: Duration, now: u64) {
         let wait = nanos(paused);
-        if now.saturating_add(wait) > self.until {
+        if wait > 0 && now.saturating_add(wait) > self.until {
             // Rejections of requests in flight belong to it.
             self.began = Some(now);
             self.wait(wait, false, now);

@@ -9,7 +9,9 @@ use super::{
 };
 use crate::{
     ai::{
-        provider::{Accounting, LimitUsage, Provider, Shape, limits::DIMENSIONS},
+        provider::{
+            Accounting, LimitUsage, Provider, Shape, limits::DIMENSIONS, store::ProviderLink,
+        },
         tokens::Tokens,
     },
     http::{Dimension, RateLimits, Reported},
@@ -102,8 +104,9 @@ impl StoredLimit {
 
 impl Quotas {
     /// Leaves it to a store to count these limits.
-    pub(crate) fn store(&mut self, limits: Arc<[StoredLimit]>) {
-        self.stored = limits;
+    pub(crate) fn store(&mut self, store: ProviderLink) {
+        self.stored = store.limits.clone();
+        self.store = Some(Arc::new(store));
         self.mark_stored();
     }
 

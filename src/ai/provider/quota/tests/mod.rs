@@ -236,7 +236,7 @@ proptest! {
                     let fits: Vec<_> =
                         rules.iter().map(|rule| rule.fits(&sent, rule.cost(tokens), now)).collect();
                     let is_free = concurrent.is_none_or(|most| (under_way.len() as u64) < most);
-                    match quotas.decide(tokens, now) {
+                    match quotas.decide(tokens, Duration::ZERO, now) {
                         Ok(ticket) => {
                             prop_assert!(is_free && !fits.contains(&Some(false)), "{fits:?}");
                             under_way.push((sent.len(), ticket));
@@ -324,7 +324,7 @@ proptest! {
         let mut now = 0;
         for (input, output, left, limit) in lies {
             now += SECOND / 10;
-            let Ok(ticket) = quotas.decide(Tokens::new(1, 1), now) else { continue };
+            let Ok(ticket) = quotas.decide(Tokens::new(1, 1), Duration::ZERO, now) else { continue };
             let mut told = RateLimits::default();
             for dimension in [Dimension::Requests, Dimension::Tokens, Dimension::InputTokens] {
                 told.push(Reported {
@@ -346,7 +346,7 @@ proptest! {
         }
         // A learned limit counts over a minute.
         let later = now + 200 * SECOND;
-        prop_assert!(quotas.decide(Tokens::new(0, 0), later).is_ok());
+        prop_assert!(quotas.decide(Tokens::new(0, 0), Duration::ZERO, later).is_ok());
     }
 }
 
@@ -356,7 +356,8 @@ fn drained_units_are_not_refunded() {
         .bucket()
         .limit(Dimension::Requests, Quota::per_second(10));
     let mut quotas = Quotas::new(&provider, 1, 0);
-    let admit = |quotas: &mut Quotas, now| quotas.decide(Tokens::default(), now).ok();
+    let admit =
+        |quotas: &mut Quotas, now| quotas.decide(Tokens::default(), Duration::ZERO, now).ok();
     let early: Vec<_> = (0..10).filter_map(|_| admit(&mut quotas, 0)).collect();
     // A second later all of that has drained, and new requests fill it again.
     let later: Vec<_> = (0..20).filter_map(|_| admit(&mut quotas, SECOND)).collect();
@@ -373,7 +374,7 @@ fn drained_units_are_not_refunded() {
 fn late_rejection_at_most_halves_the_limit() {
     let mut quotas = Quotas::new(&Provider::new("p").concurrent(50), 1, 0);
     let mut tickets: Vec<_> = (0..50)
-        .filter_map(|_| quotas.decide(Tokens::default(), 0).ok())
+        .filter_map(|_| quotas.decide(Tokens::default(), Duration::ZERO, 0).ok())
         .collect();
     let slow = tickets.pop().unwrap();
     for ticket in &tickets {

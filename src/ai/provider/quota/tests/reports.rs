@@ -44,7 +44,9 @@ fn tokens(is_bucket: bool, limit: u64) -> Quotas {
 
 #[allow(clippy::unwrap_used)]
 fn send(quotas: &mut Quotas, tokens: u64, now: u64) -> QuotaTicket {
-    quotas.decide(Tokens::new(tokens, 0), now).unwrap()
+    quotas
+        .decide(Tokens::new(tokens, 0), Duration::ZERO, now)
+        .unwrap()
 }
 
 fn end(quotas: &mut Quotas, ticket: &QuotaTicket, input: u64, now: u64) {
@@ -75,7 +77,7 @@ fn refunds_after_a_report_leave_the_window() {
     let now = 70 * SECOND;
     assert_eq!(used(&mut quotas, now), 0);
     // Nothing is in flight that could wake the queue.
-    assert!(quotas.look(Tokens::new(30_000, 0), now).is_ok());
+    assert!(quotas.look(Tokens::new(30_000, 0), now, None).is_ok());
 }
 
 #[test]
@@ -86,7 +88,9 @@ fn units_of_others_leave_before_newer_ones() {
     let ticket = send(&mut quotas, 10, SECOND);
     quotas.observe(&ticket, &told(1_000, 100), 2 * SECOND);
     end(&mut quotas, &ticket, 10, 40 * SECOND);
-    let rejected = quotas.look(Tokens::new(500, 0), 41 * SECOND).unwrap_err();
+    let rejected = quotas
+        .look(Tokens::new(500, 0), 41 * SECOND, None)
+        .unwrap_err();
     let wait = rejected.retry_after().unwrap();
     assert!(wait <= Duration::from_secs(21), "{wait:?}");
 }
@@ -262,7 +266,11 @@ fn learning_set_twice_still_probes() {
     let mut quotas = learning(Provider::new("p"));
     quotas.learn(true, 0);
     send(&mut quotas, 1, SECOND);
-    assert!(quotas.decide(Tokens::new(1, 0), SECOND).is_err());
+    assert!(
+        quotas
+            .decide(Tokens::new(1, 0), Duration::ZERO, SECOND)
+            .is_err()
+    );
 }
 
 #[test]
@@ -337,7 +345,7 @@ proptest! {
         now += pause;
         let cost = Tokens::new(last.min(limit), 0);
         let (mut steps, start) = (0, now);
-        while let Err(rejected) = quotas.look(cost, now) {
+        while let Err(rejected) = quotas.look(cost, now, None) {
             let wait = rejected.retry_after().map_or(0, nanos);
             prop_assert!(wait > 0, "{rejected:?}");
             now += wait;

@@ -237,7 +237,7 @@ pub(super) fn run(world: World, provider: Option<Provider>, periods: u64) -> Out
                     }
                     under_way += 1;
                 }
-                let Ok(ticket) = quotas.decide(Tokens::new(COST, 0), now) else {
+                let Ok(ticket) = quotas.decide(Tokens::new(COST, 0), Duration::ZERO, now) else {
                     break;
                 };
                 *in_flight += 1;
