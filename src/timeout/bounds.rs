@@ -1,18 +1,9 @@
-//! The time limits, and the instants at which they end.
-
-use std::time::Duration;
+//! The instants at which the time limits end.
 
 use tokio::time::Instant;
 
+use super::TimeoutLayer;
 use crate::{error::TimedOut, http::timer::FAR};
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TimeoutBounds {
-    pub(super) attempt: Option<Duration>,
-    pub(super) first_byte: Option<Duration>,
-    pub(super) between_chunks: Option<Duration>,
-    pub(super) whole_call: Option<Duration>,
-}
 
 /// The instant of a timeout, and its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +12,9 @@ pub(super) struct End {
     pub(super) why: TimedOut,
 }
 
-// ===== impl TimeoutBounds =====
+// ===== impl TimeoutLayer =====
 
-impl TimeoutBounds {
+impl TimeoutLayer {
     /// Returns the deadline of the head, for a call that began then.
     pub(super) fn of_head(&self, begun: Instant) -> Option<End> {
         let attempt = |after| End::new(begun, TimedOut::Attempt(after));
@@ -55,6 +46,8 @@ impl End {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -81,13 +74,13 @@ mod tests {
             (Some(2), Some(1), Some(TimedOut::Call(SECOND))),
             (Some(1), Some(1), Some(TimedOut::Call(SECOND))),
         ] {
-            let bounds = TimeoutBounds {
+            let layer = TimeoutLayer {
                 attempt: attempt.map(Duration::from_secs),
                 whole_call: whole_call.map(Duration::from_secs),
                 first_byte: None,
                 between_chunks: None,
             };
-            assert_eq!(bounds.of_head(now).map(|end| end.why), sooner);
+            assert_eq!(layer.of_head(now).map(|end| end.why), sooner);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::{body::ResponseBody, bounds::TimeoutBounds, watch::BodyWatch};
+use super::{TimeoutLayer, body::ResponseBody, watch::BodyWatch};
 use crate::{
     error::BoxError,
     http::{IntoHttp, WithBody, keep_alives::KeepAlives, timer::Timer, with_body::map_body},
@@ -31,7 +31,7 @@ pin_project! {
         // Dropped at a timeout.
         #[pin]
         pub(super) future: Option<F>,
-        pub(super) bounds: TimeoutBounds,
+        pub(super) layer: TimeoutLayer,
         // Set on the first use.
         pub(super) begun: Option<Instant>,
         pub(super) timer: Timer,
@@ -51,12 +51,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let Some(future) = this.future.as_mut().as_pin_mut() {
-            if this.bounds.whole_call.is_some() {
+            if this.layer.whole_call.is_some() {
                 this.begun.get_or_insert_with(Instant::now);
             }
             if let Poll::Ready(outcome) = future.poll(cx) {
                 let response = outcome.map_err(Into::into)?;
-                let watch = BodyWatch::new(this.bounds, *this.begun, mem::take(this.timer));
+                let watch = BodyWatch::new(this.layer, *this.begun, mem::take(this.timer));
                 let keep_alives = match watch.wants_bytes() {
                     true => KeepAlives::of(response.headers()),
                     false => KeepAlives::default(),
@@ -68,7 +68,7 @@ where
         }
         let now = Instant::now();
         let begun = *this.begun.get_or_insert(now);
-        let Some(end) = this.bounds.of_head(begun) else {
+        let Some(end) = this.layer.of_head(begun) else {
             return Poll::Pending;
         };
         if this.future.is_some() {
@@ -80,4 +80,4 @@ where
     }
 }
 
-crate::macros::debug!(impl<F> Debug for ResponseFuture<F> |self| { bounds, .. });
+crate::macros::debug!(impl<F> Debug for ResponseFuture<F> |self| { layer, .. });

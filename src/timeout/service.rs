@@ -4,7 +4,6 @@ use tower_service::Service;
 
 use super::{
     body::ResponseBody,
-    bounds::TimeoutBounds,
     future::{Bounded, ResponseFuture},
 };
 use crate::{
@@ -21,7 +20,10 @@ const ATTEMPT: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct TimeoutLayer {
-    bounds: TimeoutBounds,
+    pub(super) attempt: Option<Duration>,
+    pub(super) first_byte: Option<Duration>,
+    pub(super) between_chunks: Option<Duration>,
+    pub(super) whole_call: Option<Duration>,
 }
 
 /// Timeout middleware, made by a [`TimeoutLayer`].
@@ -40,13 +42,12 @@ impl TimeoutLayer {
     /// only when all of it is generated. Use a longer limit if uploads or models take longer, and a
     /// shorter one if they do not: it notices a dead server earlier.
     pub const fn new() -> Self {
-        let bounds = TimeoutBounds {
+        Self {
             attempt: Some(ATTEMPT),
             first_byte: None,
             between_chunks: None,
             whole_call: None,
-        };
-        Self { bounds }
+        }
     }
 
     /// Creates a layer that limits only the whole call, to the end of the response's body. It goes
@@ -58,33 +59,33 @@ impl TimeoutLayer {
     /// Sets the time until the response's head, which includes sending the request. Default:
     /// 2 minutes.
     pub const fn attempt(mut self, attempt: Duration) -> Self {
-        self.bounds.attempt = Some(attempt);
+        self.attempt = Some(attempt);
         self
     }
 
     /// Removes the limit on an attempt.
     pub const fn no_attempt(mut self) -> Self {
-        self.bounds.attempt = None;
+        self.attempt = None;
         self
     }
 
     /// Sets the time to wait for the first byte of the response's body, from the first poll that
     /// returns `Pending`. Default: the time of [`between_chunks`](Self::between_chunks).
     pub const fn first_byte(mut self, first_byte: Duration) -> Self {
-        self.bounds.first_byte = Some(first_byte);
+        self.first_byte = Some(first_byte);
         self
     }
 
     /// Sets the time to wait for each further byte of the response's body, and for the first one
     /// unless [`first_byte`](Self::first_byte) is set. Default: no limit.
     pub const fn between_chunks(mut self, between_chunks: Duration) -> Self {
-        self.bounds.between_chunks = Some(between_chunks);
+        self.between_chunks = Some(between_chunks);
         self
     }
 
     /// Sets the time until the end of the response's body. Default: no limit.
     pub const fn whole_call(mut self, whole_call: Duration) -> Self {
-        self.bounds.whole_call = Some(whole_call);
+        self.whole_call = Some(whole_call);
         self
     }
 }
@@ -116,7 +117,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         ResponseFuture {
             future: Some(self.inner.call(request)),
-            bounds: self.layer.bounds,
+            layer: self.layer,
             begun: None,
             timer: Timer::default(),
         }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::bounds::{End, TimeoutBounds};
+use super::{TimeoutLayer, bounds::End};
 use crate::{error::TimedOut, http::timer::Timer};
 
 /// Measures how long the body's reader waits.
@@ -24,13 +24,13 @@ pub(super) struct BodyWatch {
 
 impl BodyWatch {
     /// Returns the watch of a body whose call began at `begun`, if that is limited.
-    pub(super) fn new(bounds: &TimeoutBounds, begun: Option<Instant>, timer: Timer) -> Self {
-        let later_wait = bounds.between_chunks.map(TimedOut::BetweenChunks);
+    pub(super) fn new(layer: &TimeoutLayer, begun: Option<Instant>, timer: Timer) -> Self {
+        let later_wait = layer.between_chunks.map(TimedOut::BetweenChunks);
         Self {
-            wait: bounds.first_byte.map(TimedOut::FirstByte).or(later_wait),
+            wait: layer.first_byte.map(TimedOut::FirstByte).or(later_wait),
             later_wait,
             since: None,
-            call: begun.and_then(|begun| bounds.of_call(begun)),
+            call: begun.and_then(|begun| layer.of_call(begun)),
             timer,
         }
     }
