@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::http::{Dimension, RateLimits};
+use crate::http::Dimension;
 
 /// The usage of each limit at one instant. Cheap enough to poll: it does not allocate, and takes a
 /// lock for some hundred nanoseconds.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    pub(super) limits: [Option<LimitUsage>; Usage::MOST],
+    pub(super) limits: Vec<LimitUsage>,
     /// Requests in flight, until their response bodies have ended.
     pub in_flight: u64,
     /// Queued requests. One that a [`Router`](crate::Router) lets wait for several providers counts
@@ -45,8 +45,6 @@ pub struct LimitUsage {
 // ===== impl Usage =====
 
 impl Usage {
-    pub(super) const MOST: usize = RateLimits::MOST + 1;
-
     /// Returns the first limit on `dimension`: the one per minute if there is also one per day.
     #[must_use]
     pub fn get(&self, dimension: Dimension) -> Option<&LimitUsage> {
@@ -55,7 +53,7 @@ impl Usage {
 
     /// Returns each limit; the one on concurrency is the last.
     pub fn limits(&self) -> impl Iterator<Item = &LimitUsage> {
-        self.limits.iter().flatten()
+        self.limits.iter()
     }
 
     /// Logs the limits that differ from `before`.
@@ -78,12 +76,3 @@ impl Usage {
         }
     }
 }
-
-crate::macros::debug!(impl Debug for Usage |self| {
-    limits: self.limits().collect::<Vec<_>>(),
-    in_flight,
-    waiting,
-    refused,
-    paused_for,
-    ..
-});

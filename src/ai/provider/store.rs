@@ -236,13 +236,9 @@ impl ProviderLink {
             reserved: 0,
             resets_in: used.resets_in.saturating_sub(all.age),
         });
-        let is_local = |usage: &&LimitUsage| {
-            let mut limits = self.limits.iter();
-            !limits.any(|limit| limit.is_shown_as(usage))
-        };
-        let local: Vec<_> = usage.limits().filter(is_local).copied().collect();
-        let mut limits = stored.chain(local);
-        usage.limits.fill_with(|| limits.next());
+        let is_stored = |usage: &LimitUsage| self.limits.iter().any(|one| one.is_shown_as(usage));
+        let local = usage.limits.into_iter().filter(|usage| !is_stored(usage));
+        usage.limits = stored.chain(local).collect();
         usage
     }
 

@@ -1,6 +1,6 @@
 //! The usage of each limit.
 
-use std::{array, time::Duration};
+use std::time::Duration;
 
 use super::{Quotas, meter::MOST};
 use crate::{
@@ -33,9 +33,8 @@ impl Quotas {
             reserved: meter.pending(now),
             resets_in: Duration::from_nanos(meter.resets_in(now)),
         });
-        let mut limits = meters.chain(concurrency);
         Usage {
-            limits: array::from_fn(|_| limits.next()),
+            limits: meters.chain(concurrency).collect(),
             in_flight: self.flight.count,
             waiting: self.queued.requests,
             refused: self.refused,
