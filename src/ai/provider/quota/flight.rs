@@ -39,11 +39,6 @@ impl RequestsInFlight {
         }
     }
 
-    #[inline]
-    pub(super) fn start(&mut self) {
-        self.count += 1;
-    }
-
     /// Raises a lowered limit towards the configured one when a request starts, if learning is off.
     #[inline]
     pub(super) fn recover(&mut self, period: Duration, now: u64) {
@@ -64,10 +59,6 @@ impl RequestsInFlight {
                 self.lowered = Some(now);
             }
         }
-    }
-
-    pub(super) fn end(&mut self) {
-        self.count = self.count.saturating_sub(1);
     }
 
     /// Handles a response.

@@ -362,7 +362,7 @@ impl Quotas {
     #[inline]
     fn end(&mut self, ticket: &QuotaTicket, usage: Option<TokenUsage>) {
         self.totals.settle(ticket.tokens, usage);
-        self.flight.end();
+        self.flight.count = self.flight.count.saturating_sub(1);
         self.free_marks.extend(ticket.marks);
     }
 
@@ -424,7 +424,7 @@ impl Quotas {
             }
         }
         self.totals.reserve(tokens);
-        self.flight.start();
+        self.flight.count += 1;
         if !self.learns {
             self.flight.recover(self.provider.minute(), now);
         }
