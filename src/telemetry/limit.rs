@@ -5,12 +5,14 @@ use std::time::Duration;
 use std::{mem, sync::Arc};
 
 #[cfg(feature = "metrics")]
-use ::metrics::{Counter, Histogram, histogram};
+use ::metrics::{Counter, Histogram, counter, histogram};
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 use tokio::time::Instant;
 
 #[cfg(feature = "metrics")]
-use super::metrics::{self, LabeledCounters};
+use super::metrics::{QUEUE, REQUESTS};
+#[cfg(feature = "metrics")]
+use crate::error::Reason;
 use crate::error::Rejected;
 
 /// What the service of a limit reports. Its clones and its queued requests share it.
@@ -30,7 +32,8 @@ struct LimitMetrics {
     waited: Counter,
     cancelled: Counter,
     shadowed: Counter,
-    rejected: LabeledCounters,
+    /// By the label of the reason.
+    rejected: Vec<(&'static str, Counter)>,
     queue: Histogram,
 }
 
@@ -79,8 +82,7 @@ impl LimitTelemetry {
     pub(crate) fn shadowed(&self, rejected: &Rejected) {
         #[cfg(feature = "metrics")]
         self.metrics.shadowed.increment(1);
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
+        crate::macros::event!(
             target: "tower_throttle::limit",
             layer = self.layer,
             name = self.name,
@@ -93,9 +95,8 @@ impl LimitTelemetry {
     /// A request was rejected.
     pub(crate) fn rejected(&self, rejected: &Rejected) {
         #[cfg(feature = "metrics")]
-        self.metrics.rejected.increment(rejected.reason().as_str());
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
+        self.metrics.rejected(rejected.reason().as_str());
+        crate::macros::event!(
             target: "tower_throttle::limit",
             layer = self.layer,
             name = self.name,
@@ -108,8 +109,7 @@ impl LimitTelemetry {
 
     /// A request joins the queue.
     pub(crate) fn queued(&self, expected: Option<Duration>) -> QueueTelemetry {
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
+        crate::macros::event!(
             target: "tower_throttle::limit",
             layer = self.layer,
             name = self.name,
@@ -138,8 +138,7 @@ impl QueueTelemetry {
         self.telemetry.metrics.waited.increment(1);
         #[cfg(feature = "tracing")]
         let _entered = self.span.enter();
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
+        crate::macros::event!(
             target: "tower_throttle::limit",
             layer = self.telemetry.layer,
             name = self.telemetry.name,
@@ -195,18 +194,39 @@ impl Drop for QueueTelemetry {
 #[cfg(feature = "metrics")]
 impl LimitMetrics {
     fn new(layer: &'static str, name: &'static str) -> Self {
-        let requests = |outcome| metrics::requests(layer, name, outcome);
+        let requests =
+            |outcome| counter!(REQUESTS, "layer" => layer, "name" => name, "outcome" => outcome);
+        let rejected = |reason| {
+            counter!(
+                REQUESTS,
+                "layer" => layer,
+                "name" => name,
+                "outcome" => "rejected",
+                "reason" => reason
+            )
+        };
+        // Only a limit per key can be a shadow, and needs a key.
+        let is_per_key = layer == "per_key";
+        let occurs = |reason: &&str| is_per_key || !reason.starts_with("missing");
+        let reasons = Reason::LABELS.iter().copied().filter(occurs);
         Self {
             admitted: requests("admitted"),
             waited: requests("waited"),
             cancelled: requests("cancelled"),
-            // Only a limit per key can be a shadow.
-            shadowed: match layer {
-                "per_key" => requests("shadowed"),
-                _ => Counter::noop(),
+            shadowed: match is_per_key {
+                true => requests("shadowed"),
+                false => Counter::noop(),
             },
-            rejected: metrics::rejected(layer, name),
-            queue: histogram!(metrics::QUEUE, "layer" => layer, "name" => name),
+            rejected: reasons.map(|reason| (reason, rejected(reason))).collect(),
+            queue: histogram!(QUEUE, "layer" => layer, "name" => name),
+        }
+    }
+
+    fn rejected(&self, reason: &str) {
+        let counter = self.rejected.iter().find(|(label, _)| *label == reason);
+        debug_assert!(counter.is_some(), "no counter for {reason}");
+        if let Some((_, counter)) = counter {
+            counter.increment(1);
         }
     }
 }
