@@ -8,17 +8,16 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use super::{
-    Budget, Policy, RetryAction, RetryAfterBackoffLayer,
-    settings::{Plan, RetryState},
+    Budget, Policy, RetryAction, RetryAfterBackoffLayer, budget::Withdrawal, settings::RetryState,
 };
 use crate::{
     backoff::above_hint,
     error::{BoxError, CircuitOpen, Outcome, find_source},
-    http::TryClone,
+    http::{TryClone, timer::FAR},
 };
 
 pin_project! {
@@ -54,7 +53,10 @@ pub(super) struct Between {
     has_slept: bool,
     /// Whether the wait is for an attempt of this request, not for the one of another.
     is_counted: bool,
-    plan: Plan,
+    /// The cost of the next attempt.
+    withdrawal: Withdrawal,
+    /// The time by which the next attempt must start.
+    deadline: Instant,
     /// The outcome of the last attempt, as a label.
     #[allow(dead_code, reason = "only metrics read it")]
     cause: &'static str,
@@ -99,14 +101,13 @@ where
                 // ## Calling => (Between | done)
                 StateProj::Calling { future } => {
                     let Poll::Ready(result) = future.poll(cx) else {
-                        next.progress.pending();
+                        next.progress.started.get_or_insert_with(Instant::now);
                         return Poll::Pending;
                     };
                     let result = result.map_err(Into::into);
                     let Some(between) = next.judge(&result) else {
                         return Poll::Ready(next.record(result));
                     };
-                    next.progress.waited(between.plan.wait);
                     // Permits held by the response and the future are released before the sleep.
                     drop(result);
                     state.set(State::Between { between });
@@ -116,14 +117,14 @@ where
                     if !between.has_slept {
                         ready!(between.timer.as_mut().poll(cx));
                         between.has_slept = true;
-                        between.timer.as_mut().reset(between.plan.deadline);
+                        between.timer.as_mut().reset(between.deadline);
                     }
                     let Poll::Ready(ready) = next.service.poll_ready(cx) else {
                         ready!(between.timer.as_mut().poll(cx));
                         return Poll::Ready(Err(next.error(DeadlinePassed.into())));
                     };
                     ready.map_err(|error| next.error(error.into()))?;
-                    between.plan.withdrawal.spend();
+                    between.withdrawal.spend();
                     #[cfg(feature = "metrics")]
                     next.layer
                         .settings
@@ -207,9 +208,10 @@ where
         outcome: Option<Outcome>,
     ) -> Option<Box<Between>> {
         let request = self.request.as_ref()?;
+        let settings = &*self.layer.settings;
         if self.budget.is_none() {
             let host = || self.layer.policy.host(request);
-            self.budget = self.layer.settings.budget.with(host, Budget::clone);
+            self.budget = settings.budget.with(host, Budget::clone);
         }
         // For 421 and 425 another connection helps, or nothing does.
         let is_unsent = result.is_ok() && outcome == Some(Outcome::NotSent);
@@ -217,50 +219,55 @@ where
             return None;
         }
         let open: Option<&CircuitOpen> = result.as_ref().err().and_then(find_source);
-        let is_circuit_open = open.is_some();
-        // Nothing was sent while a circuit is open, so the next attempt is no additional load.
-        let budget = self.budget.as_ref().filter(|_| !is_circuit_open);
-        let budget = budget.map(|budget| (budget, outcome));
-        let max_backoff = match self.layer.settings.max_backoff {
+        let max_backoff = match settings.max_backoff {
             // The jitter in the wait of a circuit does not count.
-            max_backoff if is_circuit_open => above_hint(max_backoff, u64::MAX),
+            max_backoff if open.is_some() => above_hint(max_backoff, u64::MAX),
             max_backoff => max_backoff,
         };
-        let progress = &self.progress;
-        let plan = self
-            .layer
-            .settings
-            .plan(progress, after, max_backoff, budget)?;
+        let now = Instant::now();
+        let started = *self.progress.started.get_or_insert(now);
+        let elapsed = now.saturating_duration_since(started);
+        let left = settings.deadline.checked_sub(elapsed)?;
+        let wait = settings.wait(&self.progress, after, max_backoff, left)?;
+        let is_followed = after.is_some_and(|hint| settings.follows(hint));
+        let withdrawal = match &self.budget {
+            // Nothing was sent while a circuit is open, so the next attempt is no additional load.
+            Some(budget) if open.is_none() && !is_followed => settings.pay(budget, outcome, now)?,
+            _ => Withdrawal::default(),
+        };
         // A partly recorded body is not sent. One that the first attempt still reads is taken from
         // it.
         if !request.claim() {
             return None;
         }
         let cause = match outcome {
-            _ if is_circuit_open => "circuit_open",
+            _ if open.is_some() => "circuit_open",
             Some(outcome) => outcome.as_str(),
             None => "unknown",
         };
         crate::macros::event!(
             target: "tower_throttle::retry",
             attempt = self.progress.attempts.attempts(),
-            name = self.layer.settings.name,
+            name = settings.name,
             cause,
             failed = if result.is_ok() { "response" } else { "error" },
-            wait = ?plan.wait,
-            reason = match after.filter(|hint| self.layer.settings.follows(*hint)) {
-                Some(_) if result.is_ok() => "the server's hint",
-                Some(_) => "a hint",
-                None => "backoff",
+            ?wait,
+            reason = match is_followed {
+                true if result.is_ok() => "the server's hint",
+                true => "a hint",
+                false => "backoff",
             },
             "retrying"
         );
+        self.progress.attempts.wait(wait);
+        self.progress.last_wait = wait;
         Some(Box::new(Between {
-            timer: Box::pin(sleep(plan.wait)),
+            timer: Box::pin(sleep(wait)),
             has_slept: false,
             // Otherwise another request is the probe of an inner circuit breaker.
             is_counted: open.is_none_or(|open| open.retry_after().is_some()),
-            plan,
+            withdrawal,
+            deadline: now + left.max(wait).min(FAR),
             cause,
         }))
     }

@@ -9,7 +9,6 @@ use super::{Attempts, Backoff, Budget, BudgetRegistry, budget::Withdrawal};
 use crate::{
     backoff::above_hint,
     error::Outcome,
-    http::timer::FAR,
     sync::{AtomicU64, Ordering},
 };
 
@@ -48,15 +47,6 @@ pub(super) struct RetryState {
     pub(super) started: Option<Instant>,
 }
 
-/// The next attempt: its wait and its cost.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) wait: Duration,
-    pub(super) withdrawal: Withdrawal,
-    /// The time by which the attempt must start.
-    pub(super) deadline: Instant,
-}
-
 // ===== impl Settings =====
 
 impl Default for Settings {
@@ -75,58 +65,50 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the next attempt after one that failed at `now`, if there is one.
+    /// Returns the wait before the next attempt, if there is one, which must start within `left`.
     ///
     /// All bounds apply before jitter, since clients that are cut to a bound return together. A
     /// hint above a bound ends the attempts; with a `max_backoff` of 60 s, one of 60 s waits
     /// between 60 and 61 s. A backoff that exceeds the deadline ends the attempts.
-    pub(super) fn plan(
+    pub(super) fn wait(
         &self,
         progress: &RetryState,
         hint: Option<Duration>,
         max_backoff: Duration,
-        budget: Option<(&Budget, Option<Outcome>)>,
-    ) -> Option<Plan> {
-        if progress.attempts.attempts() >= self.attempts {
-            return None;
-        }
-        let now = Instant::now();
-        let started = progress.started.unwrap_or(now);
-        let elapsed = now.saturating_duration_since(started);
-        let left = self.deadline.checked_sub(elapsed)?;
-        let is_followed = hint.is_some_and(|hint| self.follows(hint));
-        let wait = match hint {
-            Some(hint) if hint > max_backoff.min(left) => return None,
-            Some(hint) if is_followed => above_hint(hint, self.random()),
+        left: Duration,
+    ) -> Option<Duration> {
+        match hint {
+            _ if progress.attempts.attempts() >= self.attempts => None,
+            Some(hint) if hint > max_backoff.min(left) => None,
+            Some(hint) if self.follows(hint) => Some(above_hint(hint, self.random())),
             // A hint near zero does not spread the clients, so the backoff is added.
             hint => {
                 let retry = progress.attempts.attempts().saturating_sub(1);
                 let backoff = self.backoff.at_most(self.max_backoff);
                 let wait = backoff.wait(retry, progress.last_wait, self.random());
                 let wait = wait.saturating_add(hint.unwrap_or_default());
-                (wait <= left).then_some(wait)?
+                (wait <= left).then_some(wait)
             }
-        };
-        let withdrawal = match budget {
-            Some((budget, outcome)) if !is_followed => match budget.pay(outcome, now) {
-                Some(withdrawal) => withdrawal,
-                None => {
-                    crate::telemetry::count!(BUDGET_EXHAUSTED, "name" => self.name);
-                    crate::macros::event!(
-                        target: "tower_throttle::retry",
-                        name = self.name,
-                        "retry budget exhausted"
-                    );
-                    return None;
-                }
-            },
-            _ => Withdrawal::default(),
-        };
-        Some(Plan {
-            wait,
-            withdrawal,
-            deadline: now + left.max(wait).min(FAR),
-        })
+        }
+    }
+
+    /// Takes the price of a retry from the budget, if there is as much.
+    pub(super) fn pay(
+        &self,
+        budget: &Budget,
+        outcome: Option<Outcome>,
+        now: Instant,
+    ) -> Option<Withdrawal> {
+        let withdrawal = budget.pay(outcome, now);
+        if withdrawal.is_none() {
+            crate::telemetry::count!(BUDGET_EXHAUSTED, "name" => self.name);
+            crate::macros::event!(
+                target: "tower_throttle::retry",
+                name = self.name,
+                "retry budget exhausted"
+            );
+        }
+        withdrawal
     }
 
     /// Counts a retry that is made.
@@ -167,20 +149,5 @@ impl Paid {
             Self::By(budget) => Some(f(budget)),
             Self::ByHost(budgets) => Some(f(&budgets.of_host(host()))),
         }
-    }
-}
-
-// ===== impl RetryState =====
-
-impl RetryState {
-    /// Records that an attempt returned `Pending`.
-    pub(super) fn pending(&mut self) {
-        self.started.get_or_insert_with(Instant::now);
-    }
-
-    pub(super) fn waited(&mut self, wait: Duration) {
-        self.pending();
-        self.attempts.wait(wait);
-        self.last_wait = wait;
     }
 }
