@@ -44,16 +44,7 @@ impl<E, F, P> ProviderLayer<E, F, P> {
     /// `|request: &reqwest::Request|`, or any other [`Estimate`](super::Estimate). The default is
     /// [`ByLength`].
     pub fn estimate<E2>(self, estimate: E2) -> ProviderLayer<E2, F, P> {
-        ProviderLayer {
-            limiter: self.limiter,
-            limits: self.limits,
-            cost: ByEstimate {
-                estimate,
-                learned: self.cost.learned,
-                priority: self.cost.priority,
-            },
-            refusal: self.refusal,
-        }
+        self.map(|_, refusal, priority| (estimate, refusal, priority))
     }
 
     /// Sets the priority of a request that waits: a closure, or any other
@@ -72,16 +63,7 @@ impl<E, F, P> ProviderLayer<E, F, P> {
     /// # let _ = layer;
     /// ```
     pub fn priority<P2>(self, priority: P2) -> ProviderLayer<E, F, P2> {
-        ProviderLayer {
-            limiter: self.limiter,
-            limits: self.limits,
-            cost: ByEstimate {
-                estimate: self.cost.estimate,
-                learned: self.cost.learned,
-                priority,
-            },
-            refusal: self.refusal,
-        }
+        self.map(|estimate, refusal, _| (estimate, refusal, priority))
     }
 
     /// Shares the limits with all processes that use the same `name` in the same Redis or Valkey;
@@ -172,12 +154,7 @@ impl<E, F, P> ProviderLayer<E, F, P> {
         self,
         hook: impl Fn(&RejectedRequest<'_>) + Send + Sync + 'static,
     ) -> ProviderLayer<E, OnRejected<F>, P> {
-        ProviderLayer {
-            limiter: self.limiter,
-            limits: self.limits,
-            cost: self.cost,
-            refusal: OnRejected::new(self.refusal, hook),
-        }
+        self.map(|estimate, refusal, priority| (estimate, OnRejected::new(refusal, hook), priority))
     }
 
     /// Returns the limiter, which all services of this layer share. Its
@@ -185,6 +162,24 @@ impl<E, F, P> ProviderLayer<E, F, P> {
     #[must_use]
     pub fn limiter(&self) -> &ProviderLimiter {
         &self.limiter
+    }
+
+    fn map<E2, F2, P2>(
+        self,
+        map: impl FnOnce(E, F, P) -> (E2, F2, P2),
+    ) -> ProviderLayer<E2, F2, P2> {
+        let cost = self.cost;
+        let (estimate, refusal, priority) = map(cost.estimate, self.refusal, cost.priority);
+        ProviderLayer {
+            limiter: self.limiter,
+            limits: self.limits,
+            cost: ByEstimate {
+                estimate,
+                learned: cost.learned,
+                priority,
+            },
+            refusal,
+        }
     }
 }
 
