@@ -196,17 +196,14 @@ impl ProviderLink {
         hear: impl FnOnce(&mut Quotas, u64),
     ) {
         let (limits, usage) = (self.link.limits(), self.link.usage());
-        let of_requests = |limit: &StoredLimit| limit.dimension == Dimension::Requests;
-        let place = self.limits.iter().position(of_requests).unwrap_or(0);
-        let requests = usage.and_then(|usage| usage.used.get(place).copied());
+        // The first limit is always one on requests.
+        let requests = usage.and_then(|usage| usage.used.first().copied());
         let known = quotas.adopt(&limits, requests.map(|used| used.units), now);
         hear(quotas, now);
         let learned = quotas.learned(&known, &limits, told);
-        let both = learned.iter().zip(&*limits).enumerate();
-        let new: Vec<_> = both.filter(|(_, (new, old))| new != old).collect();
-        if !new.is_empty() {
-            for (n, (limit, _)) in new {
-                self.link.set_limit(n, *limit);
+        if !learned.is_empty() {
+            for (n, limit) in learned {
+                self.link.set_limit(n, limit);
             }
             for (n, used) in quotas.reported_use(told) {
                 // Without a limit nothing was counted.

@@ -165,24 +165,21 @@ impl Quotas {
         self.known_limits()
     }
 
-    /// Returns the limits that apply after a response that reported `told`, of `limits` that
-    /// applied before. `known` is what was known then.
+    /// Returns the numbers and values of the limits that have changed with a response that reported
+    /// `told`. `limits` applied before, and `known` is what was known then.
     pub(crate) fn learned(
         &mut self,
         known: &[LimitSpec],
         limits: &[LimitSpec],
         told: &RateLimits,
-    ) -> Vec<LimitSpec> {
+    ) -> Vec<(usize, LimitSpec)> {
         self.mark_stored();
-        let mut learned = limits.to_vec();
         let told: Vec<_> = told.iter().filter_map(|it| self.stored_place(it)).collect();
-        for (n, after) in self.known_limits().into_iter().enumerate() {
-            // Other processes may have told the store more.
-            if after != known[n] || self.learns && told.contains(&n) {
-                learned[n] = after;
-            }
-        }
-        learned
+        // Other processes may have told the store more.
+        let is_ours = |n, limit| limit != known[n] || self.learns && told.contains(&n);
+        let applied = self.known_limits().into_iter().enumerate();
+        let learned = applied.filter(|&(n, limit)| limit != limits[n] && is_ours(n, limit));
+        learned.collect()
     }
 
     /// Returns the number of the stored limit that a report is about.
