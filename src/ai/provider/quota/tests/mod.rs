@@ -324,7 +324,8 @@ proptest! {
         let mut now = 0;
         for (input, output, left, limit) in lies {
             now += SECOND / 10;
-            let Ok(ticket) = quotas.decide(Tokens::new(1, 1), Duration::ZERO, now) else { continue };
+            let taken = quotas.decide(Tokens::new(1, 1), Duration::ZERO, now);
+            let Ok(ticket) = taken else { continue };
             let mut told = RateLimits::default();
             for dimension in [Dimension::Requests, Dimension::Tokens, Dimension::InputTokens] {
                 told.push(Reported {
