@@ -232,7 +232,18 @@ where
         let is_followed = after.is_some_and(|hint| settings.follows(hint));
         let withdrawal = match &self.budget {
             // Nothing was sent while a circuit is open, so the next attempt is no additional load.
-            Some(budget) if open.is_none() && !is_followed => settings.pay(budget, outcome, now)?,
+            Some(budget) if open.is_none() && !is_followed => {
+                let withdrawal = budget.pay(outcome, now);
+                if withdrawal.is_none() {
+                    crate::telemetry::count!(BUDGET_EXHAUSTED, "name" => settings.name);
+                    crate::macros::event!(
+                        target: "tower_throttle::retry",
+                        name = settings.name,
+                        "retry budget exhausted"
+                    );
+                }
+                withdrawal?
+            }
             _ => Withdrawal::default(),
         };
         // A partly recorded body is not sent. One that the first attempt still reads is taken from

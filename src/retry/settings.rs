@@ -5,10 +5,9 @@ use std::{sync::Arc, time::Duration};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
 
-use super::{Attempts, Backoff, Budget, BudgetRegistry, budget::Withdrawal};
+use super::{Attempts, Backoff, Budget, BudgetRegistry};
 use crate::{
     backoff::above_hint,
-    error::Outcome,
     sync::{AtomicU64, Ordering},
 };
 
@@ -90,25 +89,6 @@ impl Settings {
                 (wait <= left).then_some(wait)
             }
         }
-    }
-
-    /// Takes the price of a retry from the budget, if there is as much.
-    pub(super) fn pay(
-        &self,
-        budget: &Budget,
-        outcome: Option<Outcome>,
-        now: Instant,
-    ) -> Option<Withdrawal> {
-        let withdrawal = budget.pay(outcome, now);
-        if withdrawal.is_none() {
-            crate::telemetry::count!(BUDGET_EXHAUSTED, "name" => self.name);
-            crate::macros::event!(
-                target: "tower_throttle::retry",
-                name = self.name,
-                "retry budget exhausted"
-            );
-        }
-        withdrawal
     }
 
     /// Counts a retry that is made.
