@@ -98,7 +98,7 @@ impl KeyPolicy {
 impl KeyFields {
     /// Must be the last field. Returns whether it is the canonical form.
     fn add_body(&mut self, body: &[u8], json: Option<Json<'_>>) -> bool {
-        let mut canonical = Vec::new();
+        let mut canonical = Vec::with_capacity(body.len());
         let json = json.filter(|json| json.is_object() || json.is_array());
         let is_canonical = json.is_some_and(|json| append_canonical(json, &mut canonical));
         self.0.update(&[u8::from(is_canonical)]);

@@ -4,7 +4,7 @@
 mod tests;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 use sfv::{FieldType, Item, KeyRef, List, ListEntry, Parser, key_ref};
 
 use super::{MOST, Standing, seconds};
@@ -37,11 +37,7 @@ pub(super) fn write(headers: &mut HeaderMap, standing: &Standing<'_>, policies: 
         return;
     }
     let limit = item(name, [("r", remaining), ("t", reset)]);
-    let policy = match policies.iter().find(|policy| policy.is_of(standing)) {
-        Some(policy) => Some(policy.value.clone()),
-        None => policy_value(standing),
-    };
-    let (Some(policy), Some(limit)) = (policy, value(limit)) else {
+    let (Some(policy), Some(limit)) = (policy(standing, policies), value(limit)) else {
         return;
     };
     put(headers, &RATE_LIMIT_POLICY, policy, name);
@@ -80,12 +76,20 @@ fn value(item: Vec<u8>) -> Option<HeaderValue> {
 
 /// Appends a line, and removes items of the same name and malformed lines.
 fn put(headers: &mut HeaderMap, field: &HeaderName, value: HeaderValue, name: &str) {
-    let lines = headers.get_all(field).into_iter();
-    let kept: Vec<_> = lines.filter_map(|line| without(line, name)).collect();
-    headers.remove(field);
-    for line in kept.into_iter().chain([value]) {
-        // If the map is full, it stays unchanged: the response is more important.
-        let _ = headers.try_append(field, line);
+    // If the map is full, it stays unchanged: the response is more important.
+    match headers.try_entry(field) {
+        Ok(Entry::Vacant(none)) => {
+            let _ = none.try_insert(value);
+        }
+        Ok(Entry::Occupied(lines)) => {
+            let kept = lines.iter().filter_map(|line| without(line, name));
+            let kept: Vec<HeaderValue> = kept.collect();
+            lines.remove_entry_mult();
+            for line in kept.into_iter().chain([value]) {
+                let _ = headers.try_append(field, line);
+            }
+        }
+        Err(_) => {}
     }
 }
 
@@ -120,6 +124,14 @@ fn without(line: &HeaderValue, name: &str) -> Option<HeaderValue> {
         return Some(line.clone());
     }
     HeaderValue::try_from(kept.serialize()?).ok()
+}
+
+/// Returns the policy of a limit, cloned from `policies` if it is there.
+fn policy(standing: &Standing<'_>, policies: &[PolicyItem]) -> Option<HeaderValue> {
+    match policies.iter().find(|policy| policy.is_of(standing)) {
+        Some(policy) => Some(policy.value.clone()),
+        None => policy_value(standing),
+    }
 }
 
 fn policy_value(standing: &Standing<'_>) -> Option<HeaderValue> {
