@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::http::Dimension;
 
-/// The usage of each limit at one instant. Cheap enough to poll: it does not allocate, and takes a
+/// The usage of each limit at one instant. Cheap enough to poll: it allocates one list, and takes a
 /// lock for some hundred nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
