@@ -35,7 +35,7 @@ use crate::{
 pub(crate) struct ProviderLink {
     link: Arc<Link>,
     pub(super) queue: Arc<ProviderQueue>,
-    pub(super) limits: Arc<[StoredLimit]>,
+    pub(super) limits: Box<[StoredLimit]>,
     accounting: Accounting,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct ProviderQueue {
 
 impl ProviderLink {
     pub(super) fn new(store: Arc<Handle>, name: &str, provider: &Provider) -> Self {
-        let limits: Arc<[StoredLimit]> = StoredLimit::of(provider).into();
+        let limits = StoredLimit::of(provider).into_boxed_slice();
         let specs: Arc<[LimitSpec]> = limits.iter().map(|limit| limit.spec).collect();
         let limited = specs.iter().filter(|spec| !spec.is_unlimited());
         let look_again = limited.map(|spec| store.look_again(spec)).min();

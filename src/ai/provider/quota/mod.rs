@@ -1,6 +1,7 @@
 //! All limits of a provider in one state that changes atomically.
 //!
-//! Pure arithmetic: every method takes the time in nanoseconds as an argument.
+//! Pure arithmetic: every method takes the time in nanoseconds as an argument. Only the limits that
+//! a store counts are asked of it.
 //!
 //! ```text
 //! decide ─▶ QuotaTicket ─┬─▶ settle   the response has ended, with this usage
@@ -86,10 +87,7 @@ pub(crate) struct Quotas {
     pub(crate) refused: u64,
     /// Requests that start within this time may arrive in another order.
     margin: u64,
-    /// The limits that a store counts for several processes.
-    #[cfg(feature = "redis")]
-    stored: Arc<[StoredLimit]>,
-    /// If the limits are shared by several processes.
+    /// If a store counts limits for several processes.
     #[cfg(feature = "redis")]
     pub(crate) store: Option<Arc<ProviderLink>>,
     /// The requests of all processes that count, if a store knows.
@@ -118,8 +116,6 @@ impl Quotas {
             refused: 0,
             // A part of the range, so that sums fit.
             margin: nanos(provider.margin_or_default()).min(u64::MAX / 4),
-            #[cfg(feature = "redis")]
-            stored: Arc::default(),
             #[cfg(feature = "redis")]
             store: None,
             all_requests: None,
@@ -155,12 +151,10 @@ impl Quotas {
         let (decision, limit) = self.due(tokens, now, Some(WHOLE));
         if decision.is_admit() && self.queued.requests == 0 {
             #[cfg(feature = "redis")]
-            let stored = self
-                .store
-                .as_ref()
-                .map(|store| store.take(tokens, max_wait));
-            #[cfg(feature = "redis")]
-            let stored = stored.transpose()?;
+            let stored = match &self.store {
+                Some(store) => Some(store.take(tokens, max_wait)?),
+                None => None,
+            };
             let _ = max_wait;
             let ticket = self.admit(tokens, now, false);
             #[cfg(feature = "redis")]

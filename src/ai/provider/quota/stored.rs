@@ -105,14 +105,13 @@ impl StoredLimit {
 impl Quotas {
     /// Leaves it to a store to count these limits.
     pub(crate) fn store(&mut self, store: ProviderLink) {
-        self.stored = store.limits.clone();
         self.store = Some(Arc::new(store));
         self.mark_stored();
     }
 
     fn mark_stored(&mut self) {
         for meter in &mut self.meters {
-            let mut limits = self.stored.iter();
+            let mut limits = stored(&self.store).iter();
             meter.is_stored = limits.any(|limit| limit.is_of(meter, self.margin));
         }
     }
@@ -125,7 +124,7 @@ impl Quotas {
 
     /// Returns each stored limit as it is known here.
     fn known_limits(&self) -> Vec<LimitSpec> {
-        let known = self.stored.iter().map(|limit| {
+        let known = stored(&self.store).iter().map(|limit| {
             let meter = self.meter_of(limit);
             meter.map_or(limit.spec, |place| self.meters[place].spec(limit.shape()))
         });
@@ -142,11 +141,13 @@ impl Quotas {
     ) -> Vec<LimitSpec> {
         self.all_requests = requests;
         for (n, limit) in limits.iter().enumerate() {
-            let place = self.stored.get(n).and_then(|stored| self.meter_of(stored));
+            let place = stored(&self.store)
+                .get(n)
+                .and_then(|stored| self.meter_of(stored));
             let Some(place) = place.filter(|_| !limit.is_unlimited()) else {
                 continue;
             };
-            let shape = self.stored[n].shape();
+            let shape = stored(&self.store)[n].shape();
             let meter = &mut self.meters[place];
             if meter.spec(shape) == *limit {
                 continue;
@@ -185,7 +186,7 @@ impl Quotas {
     /// Returns the number of the stored limit that a report is about.
     fn stored_place(&self, reported: &Reported) -> Option<usize> {
         let meter = &self.meters[self.place(reported)?];
-        let mut limits = self.stored.iter();
+        let mut limits = stored(&self.store).iter();
         limits.position(|limit| limit.is_of(meter, self.margin))
     }
 
@@ -204,10 +205,15 @@ impl Quotas {
     /// Returns the units of the stored limit `n` that a request gets back if the provider rejected
     /// it: `is_reported` is whether its response reported limits.
     pub(crate) fn returns_after_rejection(&self, n: usize, is_reported: bool) -> bool {
-        let limit = &self.stored[n];
+        let limit = &stored(&self.store)[n];
         let is_felt = || self.felt_place().is_some() && self.felt_place() == self.meter_of(limit);
         limit.dimension != Dimension::Requests || is_reported || is_felt()
     }
+}
+
+/// Returns the limits that are counted in a store.
+fn stored(store: &Option<Arc<ProviderLink>>) -> &[StoredLimit] {
+    store.as_ref().map_or(&[], |store| &store.limits)
 }
 
 // ===== impl Meter =====
