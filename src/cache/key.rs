@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// A keyed hash of a request. Equal requests have the same key.
-pub(super) type CacheKey = blake3::Hash;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct CacheKey([u8; 32]);
 
 /// What is part of the key.
 #[derive(Clone)]
@@ -25,8 +26,8 @@ pub(super) struct KeyPolicy {
 /// Returns the identity behind a request. Without one the request is not cached.
 type Identity = Arc<dyn Fn(&dyn RequestHead) -> Option<Vec<u8>> + Send + Sync>;
 
-/// Hashes fields, each with its length before it, and the body.
-struct KeyFields(blake3::Hasher);
+/// Fields, each with its length before it, and the body.
+struct KeyFields(Vec<u8>);
 
 // ===== impl KeyPolicy =====
 
@@ -63,7 +64,8 @@ impl KeyPolicy {
         must_be_stateless: bool,
     ) -> Option<CacheKey> {
         let headers = request.headers();
-        let mut fields = KeyFields(blake3::Hasher::new_keyed(&self.secret));
+        let body_len = request.peek(<[u8]>::len)?;
+        let mut fields = KeyFields(Vec::with_capacity(512 + body_len));
         fields.add(request.method().as_str().as_bytes());
         fields.add_option(request.scheme().map(str::as_bytes));
         fields.add(request.authority().unwrap_or_default().as_bytes());
@@ -89,7 +91,8 @@ impl KeyPolicy {
             fields.add_body(body, json)
                 && json.is_some_and(|json| is_stateless(request.path(), json))
         })?;
-        (is_stateless || !must_be_stateless).then(|| fields.0.finalize())
+        let key = || blake3::keyed_hash(&self.secret, &fields.0);
+        (is_stateless || !must_be_stateless).then(|| CacheKey(*key().as_bytes()))
     }
 }
 
@@ -98,21 +101,26 @@ impl KeyPolicy {
 impl KeyFields {
     /// Must be the last field. Returns whether it is the canonical form.
     fn add_body(&mut self, body: &[u8], json: Option<Json<'_>>) -> bool {
-        let mut canonical = Vec::with_capacity(body.len());
+        let start = self.0.len();
+        self.0.push(1);
         let json = json.filter(|json| json.is_object() || json.is_array());
-        let is_canonical = json.is_some_and(|json| append_canonical(json, &mut canonical));
-        self.0.update(&[u8::from(is_canonical)]);
-        self.0.update(if is_canonical { &canonical } else { body });
+        let is_canonical = json.is_some_and(|json| append_canonical(json, &mut self.0));
+        if !is_canonical {
+            self.0.truncate(start);
+            self.0.push(0);
+            self.0.extend_from_slice(body);
+        }
         is_canonical
     }
 
     fn add(&mut self, field: &[u8]) {
-        self.0.update(&(field.len() as u64).to_le_bytes());
-        self.0.update(field);
+        self.0
+            .extend_from_slice(&(field.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(field);
     }
 
     fn add_option(&mut self, field: Option<&[u8]>) {
-        self.0.update(&[u8::from(field.is_some())]);
+        self.0.push(u8::from(field.is_some()));
         self.add(field.unwrap_or_default());
     }
 }
@@ -242,19 +250,12 @@ mod tests {
         with_header
             .headers_mut()
             .insert(name.clone(), HeaderValue::from_static("s"));
-        // The rest of that length, the name, its value, the end of its values, and the body.
-        let length = 1_u64.to_le_bytes();
-        let parts: [&[u8]; 8] = [
-            &256_u64.to_le_bytes()[1..],
-            name.as_str().as_bytes(),
-            &[1],
-            &length,
-            b"s",
-            &[0; 9],
-            &[0],
-            b"rest",
-        ];
-        let forged = String::from_utf8(parts.concat()).unwrap();
+        let mut fields = KeyFields(Vec::new());
+        fields.add(name.as_str().as_bytes());
+        fields.add_option(Some(b"s"));
+        fields.add_option(None);
+        fields.add_body(b"rest", None);
+        let forged = String::from_utf8(fields.0[1..].to_vec()).unwrap();
         let forged = Request::post("/").body(forged).unwrap();
         assert_ne!(policy.key(&with_header, false), policy.key(&forged, false));
     }
